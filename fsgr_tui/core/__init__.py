@@ -1,0 +1,1 @@
+"""What is true: pure facts, arithmetic and decisions. Standard library and msgspec only."""

@@ -1,0 +1,125 @@
+"""A job: what was asked, how it stands. Both are whole documents in the job's run folder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fsgr_tui.core.event import Event, Fault, Metric, Notice, Phase, Progress, Refused, Result
+
+JOB_SCHEMA = "fsgr-tui/job/1"
+
+JobState = Literal["queued", "running", "stopping", "done", "failed", "stopped", "interrupted"]
+FINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "stopped", "interrupted"})
+
+
+class JobSpec(msgspec.Struct, frozen=True):
+    """What to run.
+
+    Attributes:
+        name: unique name, also the run folder's.
+        kind: extract, check, train or command.
+        argv: the program and its arguments; never a shell string.
+        cwd: working folder.
+        env: variables set on top of the runner's own environment.
+        shown: the command line as a user would type it.
+        created: Unix time in seconds.
+    """
+
+    name: str
+    kind: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str] = {}
+    shown: tuple[str, ...] = ()
+    created: float = 0.0
+
+
+class JobProgress(msgspec.Struct, frozen=True):
+    """The latest phase and how far it is."""
+
+    phase: str = ""
+    step: int = 0
+    total: int | None = None
+    rate: float | None = None
+    unit: str = ""
+    eta_s: float | None = None
+    stages: dict[str, float] = {}
+    bottleneck: str = ""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Why a job ended badly: the kind, one sentence, the log line that it rests on, and what to do."""
+
+    kind: str
+    text: str
+    line: str = ""
+    advice: str = ""
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that went wrong while the job ran: told once, with its first and last time and its count."""
+
+    kind: str
+    text: str
+    first: float
+    last: float
+    count: int
+    line: str = ""
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """How a job stands: the document that `--json` prints."""
+
+    name: str
+    state: JobState
+    kind: str
+    command: tuple[str, ...]
+    folder: str
+    schema: str = JOB_SCHEMA
+    backend: str = "local"
+    exit_code: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    progress: JobProgress = JobProgress()
+    metrics: dict[str, float | None] = {}
+    alarms: tuple[Alarm, ...] = ()
+    cause: Cause | None = None
+    refused: int = 0
+    notices: tuple[str, ...] = ()
+    result: dict[str, object] = {}
+
+    @property
+    def ended_for_good(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in FINAL_STATES
+
+
+def after_event(status: JobStatus, event: Event) -> JobStatus:
+    """The status once an event has been seen."""
+    match event:
+        case Phase():
+            fresh = JobProgress(phase=event.name, total=event.total, unit=event.unit)
+            return msgspec.structs.replace(status, progress=fresh)
+        case Progress():
+            seen = msgspec.structs.replace(
+                status.progress,
+                step=event.step,
+                total=event.total if event.total is not None else status.progress.total,
+                rate=event.rate,
+                eta_s=event.eta_s,
+                stages=event.stages,
+                bottleneck=event.bottleneck,
+            )
+            return msgspec.structs.replace(status, progress=seen)
+        case Metric():
+            return msgspec.structs.replace(status, metrics={**status.metrics, **event.values})
+        case Notice():
+            return msgspec.structs.replace(status, notices=(*status.notices, event.text)[-20:])
+        case Refused():
+            return msgspec.structs.replace(status, refused=status.refused + 1)
+        case Result():
+            return msgspec.structs.replace(status, result={**status.result, **event.values})
+        case Fault():
+            return msgspec.structs.replace(status, cause=Cause("fault", event.what, advice=event.fix))

@@ -1,0 +1,36 @@
+"""The extraction child: `python -m fsgr_tui.extract SPEC.json`."""
+
+from __future__ import annotations
+
+import sys
+
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core.child import Stopper, run_child
+from fsgr_tui.core.errors import MissingExtra
+from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.extraction import ChildSpec, ExtractSpec, RecomputeSpec
+
+
+def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
+    """Carry out a spec; returns the exit code."""
+    events.phase("load model")
+    try:
+        from fsgr_tui.extract import recompute, work
+    except ModuleNotFoundError as error:
+        raise MissingExtra("extract", "extract", str(error.name)) from None
+    match spec:
+        case ExtractSpec():
+            return work.extract(spec, events, stopper)
+        case RecomputeSpec():
+            return recompute.recompute(spec, events, stopper)
+
+
+def _read_spec(path: str) -> ChildSpec:
+    return msgspec.json.decode(Path(path).read_bytes(), type=ChildSpec)  # type: ignore[arg-type, return-value]  # a union is no type to mypy
+
+
+if __name__ == "__main__":
+    sys.exit(run_child(lambda events, stopper: main(_read_spec(sys.argv[1]), events, stopper)))

@@ -1,0 +1,141 @@
+"""One extraction from its spec to the published file."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core.child import Stopper
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
+from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.extraction import ExtractSpec
+from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
+from fsgr_tui.extract.pipeline import Extraction
+from fsgr_tui.features.build import FeatureBuild
+from fsgr_tui.features.images import Image, read_image_list
+from fsgr_tui.features.manifest import Manifest, differences
+from fsgr_tui.features.reader import FeatureFile
+
+
+def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
+    """Extract, verify and publish.
+
+    Returns:
+        The exit code: 0, 1 when images were refused, 130 or 143 when stopped.
+    """
+    images = read_image_list(Path(spec.images_file))
+    encoder = make_encoder(spec.model)
+    for notice in encoder.loaded.notices:
+        events.notice(notice)
+    manifest = msgspec.structs.replace(
+        manifest_of(encoder, spec.model),
+        batch_size=spec.batch_size,
+        dataset=spec.dataset,
+        splits=spec.splits,
+        started=_now(),
+        command=spec.command,
+    )
+    return _build(spec, images, encoder, manifest, events, stopper)
+
+
+def _build(
+    spec: ExtractSpec,
+    images: tuple[Image, ...],
+    encoder: Encoder,
+    manifest: Manifest,
+    events: EventWriter,
+    stopper: Stopper,
+) -> int:
+    final = Path(spec.output)
+    ids = [image.id for image in images]
+    finished = _finished(final, manifest, ids) if spec.resume and not spec.overwrite else None
+    if finished is not None and set(ids) <= set(finished.ids.tolist()):
+        events.notice(f"{final} is complete already.")
+        _tell_result(events, final, images=len(finished), refused=0, seconds=0.0, new=0)
+        return EXIT_OK
+    build = FeatureBuild.start(
+        final, manifest, ids, resume=spec.resume, overwrite=spec.overwrite or finished is not None
+    )
+    try:
+        if build.done_count:
+            events.notice(f"{build.done_count:,} images were finished before and hold their checksums.")
+        if finished is not None:
+            events.notice(f"{build.adopt(finished):,} images were taken over from {final}.")
+        began = time.monotonic()
+        run = Extraction(
+            build,
+            images,
+            encoder,
+            resize=spec.model.resize,
+            batch_size=spec.batch_size,
+            workers=spec.workers,
+            events=events,
+            stopping=stopper,
+        )
+        complete = run.run()
+        _tell_remarks(run, events)
+        if not complete:
+            events.notice(f"Stopped; {build.done_count:,} of {len(ids):,} images are kept. Go on with --resume.")
+            return stopper.exit_code
+        seconds = time.monotonic() - began
+        events.phase("verify", build.done_count, "images")
+        build.manifest = msgspec.structs.replace(build.manifest, ended=_now())
+        published = build.publish(tell=lambda step, total: events.progress(step, total))
+        _tell_result(events, final, images=published.images, refused=published.refused, seconds=seconds, new=run.done)
+        return EXIT_FOUND_FAULTS if published.refused else EXIT_OK
+    finally:
+        build.close()
+
+
+def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | None:
+    """The finished file that a resumed run finds, when its rows can be used."""
+    if not final.exists():
+        return None
+    file = FeatureFile(final)
+    if file.manifest is None:
+        raise BadRequest(
+            f"{final} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
+        )
+    if changed := differences(manifest.identity(), file.manifest.identity()):
+        told = "; ".join(f"{name}: {theirs} there, {ours} now" for name, (ours, theirs) in changed.items())
+        raise BadRequest(f"{final} was made with other settings ({told}).", "Give the same settings, or --overwrite.")
+    lost = set(file.ids.tolist()) - set(ids)
+    if lost:
+        raise BadRequest(
+            f"{final} holds {len(lost):,} images that are not in this selection (first id: {min(lost)}).",
+            f"Name all splits that it shall hold (it has {', '.join(file.manifest.splits)}), or use --overwrite.",
+        )
+    return file
+
+
+def _tell_remarks(run: Extraction, events: EventWriter) -> None:
+    tally = run.tally
+    if tally.rotated:
+        events.notice(f"{tally.rotated:,} images carry a rotation tag, which was not applied (as in training).")
+    if tally.mislabelled:
+        events.notice(f"{len(tally.mislabelled):,} images have another format than their suffix says; first: {tally.mislabelled[0]}.")
+    for remark in tally.huge:
+        events.notice(f"{remark}.")
+
+
+def _tell_result(events: EventWriter, final: Path, *, images: int, refused: int, seconds: float, new: int) -> None:
+    events.result(
+        "extract",
+        {
+            "output": str(final),
+            "images": images,
+            "refused": refused,
+            "file_bytes": final.stat().st_size,
+            "seconds": round(seconds, 3),
+            "images_per_s": round(new / seconds, 2) if seconds > 0 and new else None,
+        },
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+

@@ -1,0 +1,440 @@
+"""Building a feature file so that a kill at any moment loses nothing that was confirmed.
+
+All datasets are created first: contiguous, allocated early, never filled. From then on HDF5 does not open the file
+for writing; rows go in by `pwrite` at known offsets, each confirmed in the ledger after its data was synced. The
+final name appears once, by rename, when every row has been verified.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import msgspec
+import numpy as np
+
+from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.units import format_bytes
+from fsgr_tui.features.images import ids_digest
+from fsgr_tui.features.ledger import Ledger, LedgerHeader
+from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fsgr_tui.features.reader import FeatureFile
+
+LIBVER = ("v108", "v108")
+"""Datasets written under HDF5 1.8's rules are read by every later version; "latest" of HDF5 2.0 is not."""
+
+META_BYTES_PER_KEY = 400
+META_BYTES_LEAST = 1 << 16
+_COPY_BYTES = 1 << 22
+
+Tell = Callable[[int, int], None]
+
+
+def grid_key(image_id: int) -> str:
+    """The dataset name that the field's loaders ask for."""
+    return f"{image_id}_grids"
+
+
+class BuildPaths:
+    """The names that a build uses beside its final one."""
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.part = final.with_name(final.name + ".part")
+        self.ledger = final.with_name(final.name + ".ledger")
+        self.head = final.with_name(final.name + ".head")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an earlier build left its work here."""
+        return self.part.exists() and self.ledger.exists()
+
+
+class FeatureBuild:
+    """One writer of one feature file.
+
+    Use `start` to begin or resume; `write` and `refuse` until `missing` is empty, `commit` now and then, `publish`
+    once, `close` always.
+    """
+
+    def __init__(self, paths: BuildPaths, manifest: Manifest, ids: Sequence[int], ledger: Ledger) -> None:
+        self.paths = paths
+        self.manifest = manifest
+        self.ids = tuple(ids)
+        self._ledger = ledger
+        self._fd = -1
+        self._pending_rows: list[int] = []
+        self._pending_crc32: list[int] = []
+
+    @classmethod
+    def start(
+        cls, final: Path, manifest: Manifest, ids: Sequence[int], *, resume: bool = False, overwrite: bool = False
+    ) -> FeatureBuild:
+        """Begin a build, or take up an unfinished one.
+
+        Args:
+            final: the name of the finished file.
+            manifest: what the rows will be.
+            ids: image ids, one per row, in row order.
+            resume: take up what an earlier run left, after checking every row that it confirmed.
+            overwrite: drop what an earlier run left, and replace a finished file at the end.
+
+        Raises:
+            BadRequest: the output exists, or what was left there has another identity or other images.
+            MachineCannot: no space, no permission, or another writer.
+        """
+        if len(set(ids)) != len(ids):
+            raise BadRequest("The same image id occurs twice in the list of images.", "Give each image once.")
+        if not ids:
+            raise BadRequest("There are no images to extract.", "Look at --image-root and --split.")
+        paths = BuildPaths(final)
+        if final.exists() and not overwrite:
+            raise BadRequest(f"{final} exists already.", "Use --overwrite to replace it, or another --output-path.")
+        if paths.unfinished and not (resume or overwrite):
+            raise BadRequest(
+                f"An unfinished extraction lies at {paths.part} ({format_bytes(paths.part.stat().st_size)}).",
+                "Use --resume to go on with it, or --overwrite to start anew.",
+            )
+        try:
+            ledger = Ledger(paths.ledger)
+        except OSError as error:
+            raise _cannot_write(paths.ledger, error) from None
+        build = cls(paths, manifest, ids, ledger)
+        try:
+            if resume and ledger.header is not None and paths.part.exists():
+                build._resume(ledger.header)
+            else:
+                build._create()
+        except BaseException:
+            build.close()
+            raise
+        return build
+
+    @property
+    def missing(self) -> list[int]:
+        """Rows that are neither done nor refused, in order."""
+        known = self._ledger.done.keys() | self._ledger.refused.keys() | set(self._pending_rows)
+        return [row for row in range(len(self.ids)) if row not in known]
+
+    @property
+    def done_count(self) -> int:
+        """Rows that are confirmed on disk."""
+        return len(self._ledger.done)
+
+    @property
+    def refused(self) -> dict[int, tuple[str, str]]:
+        """(path, reason) by refused row."""
+        return self._ledger.refused
+
+    def write(self, rows: Sequence[int], features: NDArray[np.generic]) -> None:
+        """Write rows; they count as done after the next `commit`.
+
+        Args:
+            rows: row numbers.
+            features: array (len(rows), tokens, width) of the manifest's dtype, C-contiguous.
+
+        Raises:
+            ValueError: shape or dtype do not fit the manifest.
+            MachineCannot: the disk is full, over quota, or fails.
+        """
+        expected = (len(rows), self.manifest.tokens, self.manifest.width)
+        if features.shape != expected or features.dtype != np.dtype(self.manifest.dtype):
+            raise ValueError(f"expected {expected} {self.manifest.dtype}, got {features.shape} {features.dtype}")
+        header = self._header
+        for row, values in zip(rows, features, strict=True):
+            data = memoryview(np.ascontiguousarray(values)).cast("B")
+            self._write_at(data, header.first_offset + row * header.stride_bytes)
+            self._pending_rows.append(row)
+            self._pending_crc32.append(zlib.crc32(data))
+
+    def refuse(self, row: int, path: str, reason: str) -> None:
+        """Note that a row's image cannot be used; its key will not be in the finished file."""
+        self._ledger.add_refused(row, path, reason)
+
+    def commit(self) -> None:
+        """Bring written rows to the disk, then confirm them in the ledger.
+
+        Raises:
+            MachineCannot: the disk failed; rows since the last commit are not confirmed.
+        """
+        if not self._pending_rows:
+            return
+        try:
+            os.fdatasync(self._fd)
+            self._ledger.add_done(self._pending_rows, self._pending_crc32)
+            self._ledger.sync()
+        except OSError as error:
+            raise _disk_problem(self.paths.part, error) from None
+        self._pending_rows, self._pending_crc32 = [], []
+
+    def adopt(self, source: FeatureFile, tell: Tell | None = None) -> int:
+        """Copy the rows that a finished file of the same identity has already.
+
+        Returns:
+            The number of rows copied.
+        """
+        rows = [row for row in self.missing if self.ids[row] in source]
+        for start in range(0, len(rows), 64):
+            some = rows[start : start + 64]
+            self.write(some, source.read([self.ids[row] for row in some]))
+            if tell:
+                tell(start + len(some), len(rows))
+        self.commit()
+        return len(rows)
+
+    def publish(self, tell: Tell | None = None) -> Manifest:
+        """Verify every row, write the manifest, and give the file its final name.
+
+        Args:
+            tell: called with (rows verified, rows) now and then.
+
+        Returns:
+            The manifest as written, with the true counts.
+
+        Raises:
+            FoundFaults: a row does not hold its CRC (it is taken back; resume extracts it again), rows are missing,
+                or no image at all could be used.
+            MachineCannot: the disk is full or fails.
+        """
+        self.commit()
+        if missing := self.missing:
+            raise FoundFaults(
+                f"{len(missing):,} of {len(self.ids):,} rows were never written to {self.paths.part}.",
+                "Start again with --resume.",
+            )
+        if not self._ledger.done:
+            first_path, first_reason = next(iter(self._ledger.refused.values()))
+            self.discard()
+            raise FoundFaults(
+                f"None of the {len(self.ids):,} images could be read; the first: {first_path}: {first_reason}.",
+                "No file was made. Look at the images.",
+            )
+        torn = self._rows_that_fail(tell)
+        if torn:
+            self._ledger.forget(torn)
+            raise FoundFaults(
+                f"{len(torn):,} rows of {self.paths.part} changed on the disk after they were written (first: id {self.ids[torn[0]]}).",
+                "Start again with --resume; if it happens again, suspect the disk or the memory.",
+            )
+        manifest = msgspec.structs.replace(
+            self.manifest,
+            images=len(self._ledger.done),
+            refused=len(self._ledger.refused),
+            ids_sha256=self._header.ids_sha256,
+        )
+        try:
+            self._keep_head()
+            self._write_metadata(manifest)
+            _sync_path(self.paths.part)
+            self.paths.part.replace(self.paths.final)
+            _sync_path(self.paths.final.parent)
+        except OSError as error:
+            raise _disk_problem(self.paths.part, error) from None
+        self._ledger.remove()
+        self.paths.head.unlink(missing_ok=True)
+        return manifest
+
+    def discard(self) -> None:
+        """Delete the unfinished work of this build."""
+        self.paths.part.unlink(missing_ok=True)
+        self.paths.head.unlink(missing_ok=True)
+        self._ledger.remove()
+
+    def close(self) -> None:
+        """Release the file and the lock. Uncommitted rows will be extracted again on resume."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._ledger.close()
+
+    @property
+    def _header(self) -> LedgerHeader:
+        if self._ledger.header is None:
+            raise RuntimeError("the build was not started")
+        return self._ledger.header
+
+    def _create(self) -> None:
+        self.paths.head.unlink(missing_ok=True)
+        try:
+            first, stride = self._create_datasets()
+            header = LedgerHeader(
+                identity=self.manifest.identity(),
+                ids_sha256=ids_digest(self.ids),
+                order_crc32=_order_crc32(self.ids),
+                rows=len(self.ids),
+                row_bytes=self.manifest.row_bytes,
+                first_offset=first,
+                stride_bytes=stride,
+            )
+            self._fd = os.open(self.paths.part, os.O_RDWR | os.O_CLOEXEC)
+            _allocate(self._fd, header.file_bytes)
+            os.fsync(self._fd)
+            self._ledger.begin(header)
+            _sync_path(self.paths.part.parent)
+        except OSError as error:
+            self.discard()
+            raise _disk_problem(self.paths.part, error) from None
+
+    def _create_datasets(self) -> tuple[int, int]:
+        """Create one empty dataset per id; returns the first row's offset and the distance between rows."""
+        keys = [grid_key(image_id).encode() for image_id in self.ids]
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.CONTIGUOUS)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        layout.set_obj_track_times(False)
+        space = h5py.h5s.create_simple((self.manifest.tokens, self.manifest.width))
+        kind = h5py.h5t.py_create(np.dtype(self.manifest.dtype).newbyteorder("<"))
+        # One metadata block that holds every key keeps the raw data behind it in one run of equal strides.
+        meta_bytes = max(META_BYTES_LEAST, META_BYTES_PER_KEY * len(keys))
+        while True:
+            with h5py.File(self.paths.part, "w", libver=LIBVER, meta_block_size=meta_bytes) as file:
+                offsets = np.fromiter(
+                    (h5py.h5d.create(file.id, key, kind, space, layout).get_offset() for key in keys),
+                    np.int64,
+                    len(keys),
+                )
+            strides = np.diff(offsets)
+            if len(offsets) == 1 or (strides == strides[0]).all():
+                return int(offsets[0]), int(strides[0]) if len(strides) else self.manifest.row_bytes
+            meta_bytes *= 2
+
+    def _resume(self, header: LedgerHeader) -> None:
+        if changed := differences(self.manifest.identity(), header.identity):
+            told = "; ".join(f"{name}: {theirs} there, {ours} now" for name, (ours, theirs) in changed.items())
+            raise BadRequest(
+                f"{self.paths.part} was begun with other settings ({told}).",
+                "Give the same settings to resume, or --overwrite to start anew.",
+            )
+        if header.order_crc32 != _order_crc32(self.ids):
+            raise BadRequest(
+                f"{self.paths.part} was begun for other images ({header.rows:,} there, {len(self.ids):,} now, or other ids).",
+                "Restore the image folder to resume, or use --overwrite to start anew.",
+            )
+        try:
+            self._fd = os.open(self.paths.part, os.O_RDWR | os.O_CLOEXEC)
+            self._restore_head(header)
+            if os.fstat(self._fd).st_size < header.file_bytes:
+                os.ftruncate(self._fd, header.file_bytes)
+            _allocate(self._fd, header.file_bytes)
+        except OSError as error:
+            raise _disk_problem(self.paths.part, error) from None
+        # Images that were refused are tried again: the cause may have been mended.
+        self._ledger.forget([*self._rows_that_fail(None), *self._ledger.refused])
+
+    def _rows_that_fail(self, tell: Tell | None) -> list[int]:
+        header, torn = self._header, []
+        total = len(self._ledger.done)
+        for count, (row, crc32) in enumerate(sorted(self._ledger.done.items()), 1):
+            data = os.pread(self._fd, header.row_bytes, header.first_offset + row * header.stride_bytes)
+            if len(data) != header.row_bytes or zlib.crc32(data) != crc32:
+                torn.append(row)
+            if tell and (count % 1000 == 0 or count == total):
+                tell(count, total)
+        return torn
+
+    def _write_at(self, data: memoryview, offset: int) -> None:
+        while data:
+            try:
+                # A write that crosses the end of space is cut short without an error; the next one tells why.
+                count = os.pwrite(self._fd, data, offset)
+            except OSError as error:
+                raise _disk_problem(self.paths.part, error) from None
+            data, offset = data[count:], offset + count
+
+    def _keep_head(self) -> None:
+        """Copy everything before the first row aside: publishing is the one step that lets HDF5 change it."""
+        draft = self.paths.head.with_name(self.paths.head.name + ".tmp")
+        left, offset = self._header.first_offset, 0
+        with draft.open("wb") as file:
+            while left:
+                chunk = os.pread(self._fd, min(left, _COPY_BYTES), offset)
+                file.write(chunk)
+                left, offset = left - len(chunk), offset + len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.paths.head)
+        _sync_path(self.paths.head.parent)
+
+    def _restore_head(self, header: LedgerHeader) -> None:
+        """Undo a publishing step that did not end."""
+        if not self.paths.head.exists():
+            return
+        with self.paths.head.open("rb") as file:
+            offset = 0
+            while chunk := file.read(_COPY_BYTES):
+                self._write_at(memoryview(chunk), offset)
+                offset += len(chunk)
+        if offset != header.first_offset:
+            raise BadRequest(f"{self.paths.head} is not the head of {self.paths.part}.", "Use --overwrite to start anew.")
+        os.ftruncate(self._fd, header.file_bytes)
+        os.fsync(self._fd)
+        self.paths.head.unlink()
+
+    def _write_metadata(self, manifest: Manifest) -> None:
+        rows = sorted(self._ledger.done)
+        with h5py.File(self.paths.part, "r+", libver=LIBVER) as file:
+            for row in self._ledger.refused:
+                del file[grid_key(self.ids[row])]
+            write_manifest(file, manifest)
+            file.attrs[ROW_IDS] = np.array([self.ids[row] for row in rows], np.int64)
+            file.attrs[ROW_CRC32] = np.array([self._ledger.done[row] for row in rows], np.uint32)
+            refused = [[self.ids[row], path, reason] for row, (path, reason) in sorted(self._ledger.refused.items())]
+            file.attrs[REFUSED] = json.dumps(refused)
+
+
+def _order_crc32(ids: Sequence[int]) -> int:
+    return zlib.crc32(np.array(ids, np.int64).tobytes())
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Reserve the whole file's space, so that a full disk is found before any work is done."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        # The file system cannot reserve space; writes are checked one by one in any case.
+        os.ftruncate(fd, size)
+
+
+def _sync_path(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _cannot_write(path: Path, error: OSError) -> MachineCannot:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return MachineCannot(f"{path.parent} is not writable: {error.strerror}.", "Choose another --output-path.")
+    return _disk_problem(path, error)
+
+
+def _disk_problem(path: Path, error: OSError) -> MachineCannot:
+    if error.errno == errno.EDQUOT:
+        return MachineCannot(
+            f"The quota is used up while writing {path}.", "Free some of your own files or ask for more quota; then --resume."
+        )
+    if error.errno == errno.ENOSPC:
+        free = shutil.disk_usage(path.parent).free
+        return MachineCannot(
+            f"No space left for {path}, with {format_bytes(free)} free on its file system.",
+            "If that number looks large: a quota, the server's own limit or a lack of inodes may be behind it. "
+            "What was confirmed is kept; make room and use --resume.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _cannot_write(path, error)
+    return MachineCannot(f"{path} cannot be written: {error.strerror}.", "What was confirmed is kept; use --resume.")

@@ -1,0 +1,128 @@
+"""What a feature file says about itself: HDF5 attributes of the root, so that readers which list keys see features only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+
+FORMAT_VERSION = 1
+
+ROW_IDS = "row_ids"
+ROW_CRC32 = "row_crc32"
+REFUSED = "refused_images"
+
+IDENTITY = (
+    "clip_model", "weights_sha256", "activation", "image_px", "resize", "interpolation", "antialias", "decoder",
+    "mean", "std", "stage", "grid", "pooling", "tokens", "width", "dtype", "precision",
+)  # fmt: skip
+"""The fields that decide what a row holds: files whose identity differs may not be resumed into or merged."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """How the features were made.
+
+    Attributes:
+        clip_model: open_clip's spelling.
+        weights: tag, path or `random:SEED`, as given.
+        weights_sha256: digest of the weights file; for other sources, of the loaded tensors.
+        activation: "quick-gelu" or "gelu".
+        image_px: edge of the tower's input.
+        resize: "squash" (both edges to image_px) or "crop" (short edge, then centre crop).
+        interpolation, antialias, decoder: how pixels were made; the decoder by library name, not version.
+        mean, std: per-channel normalisation of values in 0..1.
+        stage: where in the tower the tokens were taken.
+        grid, pooling: the stored grid, and how the native one became it.
+        tokens, width, dtype: a row is an array (tokens, width) of dtype.
+        precision: arithmetic of the tower: fp32, bf16 or fp16.
+        dataset, splits: where the images came from.
+        images: rows in the file; refused: images that could not be used.
+        ids_sha256: digest of the ids that were asked for (`ids_digest`).
+    """
+
+    clip_model: str
+    weights: str
+    weights_sha256: str
+    activation: str
+    image_px: int
+    resize: str
+    interpolation: str
+    antialias: bool
+    decoder: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    stage: str
+    grid: str
+    pooling: str
+    tokens: int
+    width: int
+    dtype: str
+    precision: str
+    device: str = ""
+    batch_size: int = 0
+    dataset: str = ""
+    splits: tuple[str, ...] = ()
+    images: int = 0
+    refused: int = 0
+    ids_sha256: str = ""
+    versions: dict[str, str] = {}
+    started: str = ""
+    ended: str = ""
+    command: str = ""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def row_bytes(self) -> int:
+        """Exact bytes of one row."""
+        return self.tokens * self.width * int(np.dtype(self.dtype).itemsize)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what a row holds, as JSON values."""
+        built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return {name: built[name] for name in IDENTITY}
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The identity fields in which two files differ, with both values."""
+    return {name: (ours.get(name), theirs.get(name)) for name in IDENTITY if ours.get(name) != theirs.get(name)}
+
+
+def write_manifest(file: h5py.File, manifest: Manifest) -> None:
+    """Set the manifest as attributes of an open file's root; dictionaries as JSON text, sequences as arrays."""
+    for name, value in msgspec.to_builtins(manifest).items():
+        if isinstance(value, dict):
+            file.attrs[name] = json.dumps(value)
+        elif name == "splits":
+            file.attrs[name] = ",".join(value)
+        else:
+            file.attrs[name] = value
+
+
+def read_manifest(file: h5py.File) -> Manifest | None:
+    """The manifest of an open file; None when the file carries none (files of other programs).
+
+    Raises:
+        msgspec.ValidationError: attributes are there, but not those of a manifest this version knows.
+    """
+    attrs = file.attrs
+    if "format_version" not in attrs or "clip_model" not in attrs:
+        return None
+    values: dict[str, Any] = {}
+    for name in Manifest.__struct_fields__:
+        if name not in attrs:
+            continue
+        value = attrs[name]
+        if name == "versions":
+            values[name] = json.loads(value)
+        elif name == "splits":
+            values[name] = tuple(part for part in str(value).split(",") if part)
+        elif isinstance(value, np.ndarray):
+            values[name] = tuple(value.tolist())
+        elif isinstance(value, np.generic):
+            values[name] = value.item()
+        else:
+            values[name] = value
+    return msgspec.convert(values, Manifest)

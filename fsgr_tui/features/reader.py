@@ -1,0 +1,319 @@
+"""Reading feature files: ours by `preadv` at known offsets, everybody else's through h5py.
+
+A `FeatureFile` can be pickled and forked: it carries the index (ids and offsets), and every process opens the file
+for itself at its first read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, Problem
+from fsgr_tui.core.units import format_bytes
+from fsgr_tui.features.ledger import NO_LOCKS_ERRNOS
+from fsgr_tui.features.manifest import Manifest, read_manifest
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+KEY_SUFFIXES = ("grids", "features")
+_KEY = re.compile(r"(\d+)_([A-Za-z_]+)")
+
+
+class NotAFeatureFile(FoundFaults):
+    """The file is there, but it cannot be read as features."""
+
+
+class MissingIds(FoundFaults):
+    """Images were asked for that the file has no features of."""
+
+    def __init__(self, path: Path, ids: Sequence[int]) -> None:
+        shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
+        super().__init__(
+            f"{path} has no features for {len(ids):,} image id{'s' if len(ids) > 1 else ''}: {shown}.",
+            "Extract them, or look whether these are annotation ids: features are stored by image id.",
+        )
+        self.ids = tuple(ids)
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """How a file keeps its rows.
+
+    Attributes:
+        suffix: what follows the id in a key, e.g. "grids".
+        contiguous: whether every row lies uncompressed in one piece, so that it can be read without HDF5.
+        chunks, compression: of the first row, when not contiguous.
+        shape, dtype: of the first row.
+        uniform: whether every row takes the same number of bytes.
+        other_keys: keys that are no row of this suffix.
+    """
+
+    suffix: str
+    contiguous: bool
+    shape: tuple[int, ...]
+    dtype: str
+    uniform: bool = True
+    chunks: tuple[int, ...] | None = None
+    compression: str | None = None
+    other_keys: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The layout in a few words."""
+        if self.contiguous:
+            return "contiguous, uncompressed"
+        return f"chunks of {self.chunks}, {self.compression or 'uncompressed'}" if self.chunks else "stored indirectly"
+
+
+class FeatureFile:
+    """Random access to the features of one file.
+
+    Attributes:
+        path: the file.
+        ids: image ids, ascending, int64 (rows,).
+        layout: how the rows are kept.
+        manifest: how they were made; None in files of other programs.
+
+    Raises:
+        NotAFeatureFile: missing keys, not HDF5, truncated.
+        MachineCannot: another process holds the file's lock, or it may not be read.
+        BadRequest: no such file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with open_hdf5(self.path) as file:
+            self.manifest: Manifest | None = read_manifest(file)
+            self.layout, self.ids, self._offsets = _index(file, self.path)
+        self._position: dict[int, int] | None = None
+        self._row_bytes = int(np.prod(self.layout.shape)) * np.dtype(self.layout.dtype).itemsize
+        self._stamp = _stamp(self.path)
+        self._pid = -1
+        self._fd = -1
+        self._hdf5: h5py.File | None = None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row: (tokens, width)."""
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Storage type of the rows."""
+        return np.dtype(self.layout.dtype)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._positions()
+
+    def __getitem__(self, image_id: int) -> NDArray[np.generic]:
+        """The features of one image, (tokens, width), in the file's dtype.
+
+        Raises:
+            MissingIds: the file has no such image.
+        """
+        return self.read([image_id])[0]
+
+    def read(self, ids: Sequence[int], out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
+        """The features of several images.
+
+        Args:
+            ids: image ids, in any order, repeats allowed.
+            out: where to put them: (len(ids), tokens, width) of the file's dtype, C-contiguous; made when None.
+
+        Returns:
+            `out`, in the order of `ids`.
+
+        Raises:
+            MissingIds: some are not in the file; `out` is then unchanged.
+            FoundFaults: the file is shorter than it was when it was opened.
+        """
+        positions = self._positions()
+        if absent := [image_id for image_id in ids if image_id not in positions]:
+            raise MissingIds(self.path, absent)
+        shape = (len(ids), *self.layout.shape)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"out must be a contiguous {shape} {self.dtype}, not {out.shape} {out.dtype}")
+        self._open()
+        if self._offsets is None:
+            self._read_by_hdf5(ids, out)
+            return out
+        flat = memoryview(out.reshape(-1).view(np.uint8)) if out.size else memoryview(b"")
+        for number, image_id in enumerate(ids):
+            target = flat[number * self._row_bytes : (number + 1) * self._row_bytes]
+            if os.preadv(self._fd, [target], int(self._offsets[positions[image_id]])) != self._row_bytes:
+                raise FoundFaults(f"{self.path} ends within the features of image {image_id}.", "Check the file.")
+        return out
+
+    def close(self) -> None:
+        """Close this process's handles; the next read opens them again."""
+        if self._pid == os.getpid():
+            if self._fd >= 0:
+                os.close(self._fd)
+            if self._hdf5 is not None:
+                self._hdf5.close()
+        self._fd, self._hdf5, self._pid = -1, None, -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pid": -1, "_fd": -1, "_hdf5": None, "_position": None}
+
+    def _positions(self) -> dict[int, int]:
+        if self._position is None:
+            self._position = {image_id: number for number, image_id in enumerate(self.ids.tolist())}
+        return self._position
+
+    def _open(self) -> None:
+        """Open for this process: a handle that was opened before a fork belongs to the parent."""
+        if self._pid == os.getpid():
+            return
+        if _stamp(self.path) != self._stamp:
+            raise FoundFaults(f"{self.path} was replaced or changed since it was opened.", "Open it anew.")
+        self._fd, self._hdf5 = -1, None
+        if self._offsets is None:
+            self._hdf5 = open_hdf5(self.path)
+        else:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._pid = os.getpid()
+
+    def _read_by_hdf5(self, ids: Sequence[int], out: NDArray[np.generic]) -> None:
+        if self._hdf5 is None:
+            raise RuntimeError("the file is not open")
+        for number, image_id in enumerate(ids):
+            row = self._hdf5[f"{image_id}_{self.layout.suffix}"]
+            if row.shape != self.layout.shape:
+                raise FoundFaults(
+                    f"{self.path}: image {image_id} has the shape {row.shape}, others {self.layout.shape}.",
+                    "Read such files row by row.",
+                )
+            row.read_direct(out[number])
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading, and tell what is wrong when that cannot be done.
+
+    Raises:
+        BadRequest: there is no such file.
+        NotAFeatureFile: it is something else, or it is damaged.
+        MachineCannot: it is in use, may not be read, or its file system has no locks.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        part = path.with_name(path.name + ".part")
+        hint = f"An unfinished extraction lies at {part}; finish it with --resume." if part.exists() else "Look at the path."
+        raise BadRequest(f"There is no file {path}.", hint) from None
+    except IsADirectoryError:
+        raise BadRequest(f"{path} is a folder, not a feature file.", "Name the .hdf5 file in it.") from None
+    except OSError as error:
+        raise MachineCannot(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+    if not head.startswith(HDF5_SIGNATURE):
+        raise NotAFeatureFile(f"{path} is not HDF5: {_what_it_is(head)} ({format_bytes(size)}).", "Get it again.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise _open_problem(path, error, size) from None
+
+
+def _open_problem(path: Path, error: OSError, size: int) -> Problem:
+    text = str(error)
+    number = error.errno or int(match[1]) if (match := re.search(r"errno = (\d+)", text)) else error.errno
+    if number in (errno.EAGAIN, errno.EACCES) and "lock" in text:
+        return MachineCannot(f"{path} is in use: another process has it open for writing.", "Wait until it is done.")
+    if number in NO_LOCKS_ERRNOS:
+        return MachineCannot(
+            f"The file system of {path} has no file locks.", "For reading, set HDF5_USE_FILE_LOCKING=FALSE and try again."
+        )
+    if match := re.search(r"eof = (\d+).*stored_eof = (\d+)", text):
+        promised = int(match[2])
+        return NotAFeatureFile(
+            f"{path} is truncated: it has {size:,} bytes, its header promises {promised:,}; {promised - size:,} are missing.",
+            "Copy or download it again, or extract again.",
+        )
+    return NotAFeatureFile(
+        f"{path} is damaged: HDF5 says {text.splitlines()[0]}.",
+        "A writer that was killed leaves such files. Copy it again, or extract again.",
+    )
+
+
+def _what_it_is(head: bytes) -> str:
+    start = head.lstrip()[:256].lower()
+    if not head:
+        return "an empty file"
+    if start.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in start:
+        return "it looks like an HTML page, which a download link sometimes gives instead of the file"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; the file itself was not fetched"
+    known = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip data"), (b"\x93NUMPY", "a NumPy array"), (b"\x80", "a Python pickle"))
+    for magic, name in known:
+        if head.startswith(magic):
+            return f"it looks like {name}"
+    if not head.strip(b"\0"):
+        return "it begins with zeros, as a file does whose download or copy was cut off"
+    return "its first bytes are of no known kind"
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _index(file: h5py.File, path: Path) -> tuple[Layout, NDArray[np.int64], NDArray[np.int64] | None]:
+    """The layout, the ids in ascending order, and the offset of each row (None when rows need HDF5)."""
+    by_suffix: dict[str, list[tuple[int, str]]] = {}
+    other = []
+    for key in file:
+        match = _KEY.fullmatch(key)
+        if match:
+            by_suffix.setdefault(match[2], []).append((int(match[1]), key))
+        else:
+            other.append(key)
+    suffix = next((known for known in KEY_SUFFIXES if known in by_suffix), None)
+    if suffix is None:
+        shown = ", ".join(list(file)[:5]) or "none"
+        raise NotAFeatureFile(
+            f"{path} is HDF5, but has no keys like 9_grids or 9_features (its keys: {shown}).",
+            "Look whether this is the right file.",
+        )
+    rows = sorted(by_suffix[suffix])
+    first = file[rows[0][1]]
+    if not isinstance(first, h5py.Dataset):
+        raise NotAFeatureFile(f"{path}: {rows[0][1]} is a group, not an array.", "Look whether this is the right file.")
+    row_bytes = int(np.prod(first.shape)) * first.dtype.itemsize
+    native = first.dtype.newbyteorder("=") == first.dtype
+    offsets = np.full(len(rows), -1, np.int64)
+    uniform = True
+    for number, (_, key) in enumerate(rows):
+        row = h5py.h5d.open(file.id, key.encode())
+        if row.get_storage_size() != row_bytes and first.chunks is None:
+            uniform = False
+        offset = row.get_offset()
+        if offset is None:
+            break
+        offsets[number] = offset
+    contiguous = bool((offsets >= 0).all()) and native and uniform and first.external is None
+    other += [key for known, pairs in by_suffix.items() if known != suffix for _, key in pairs]
+    layout = Layout(
+        suffix=suffix,
+        contiguous=contiguous,
+        shape=tuple(first.shape),
+        dtype=first.dtype.name,
+        uniform=uniform,
+        chunks=first.chunks,
+        compression=first.compression and f"{first.compression} {first.compression_opts}",
+        other_keys=tuple(other),
+    )
+    return layout, np.array([image_id for image_id, _ in rows], np.int64), offsets if contiguous else None

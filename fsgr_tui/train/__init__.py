@@ -1,0 +1,1 @@
+"""The two data paths and the reference captioner. Imports torch; run as `python -m fsgr_tui.train`."""
