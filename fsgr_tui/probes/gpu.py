@@ -308,7 +308,7 @@ def import_pynvml() -> Any:
 
 def installed_bindings() -> tuple[str, ...]:
     """Packages here that provide `pynvml`, as `name version`; with two of them the last one installed wins."""
-    from importlib import metadata  # noqa: PLC0415 - only the doctor asks, and the import takes 10 ms
+    from importlib import metadata  # only the doctor asks, and the import takes 10 ms
 
     found = []
     for package in ("nvidia-ml-py", "pynvml"):

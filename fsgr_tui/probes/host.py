@@ -14,8 +14,6 @@ from fsgr_tui.probes.disk import Mount, parse_mountinfo
 
 MOST_WORKERS: Final = 16
 
-_NO_LIMIT_V1_BYTES: Final = 2**62  # cgroup v1 writes "no limit" as the largest multiple of a page in 63 bits
-
 
 class HostSystem(Protocol):
     """What the host probe asks of the world."""
@@ -176,6 +174,7 @@ def _memory_budget(system: HostSystem) -> MemoryBudget | Unknown:
     total, available = _kib_line(meminfo, "MemTotal:"), _kib_line(meminfo, "MemAvailable:")
     if total is None or available is None:
         return Unknown("/proc/meminfo names no MemTotal or no MemAvailable")
+    # A limit above the host is none; cgroup v1 spells "no limit" as a number near 2**63.
     levels = [
         level
         for version, directory in _cgroups(system, "memory")
@@ -192,7 +191,7 @@ def _memory_budget(system: HostSystem) -> MemoryBudget | Unknown:
 def _memory_level(system: HostSystem, directory: str, files: _MemoryFiles) -> _MemoryLevel | None:
     path = f"{directory}/{files.limit}"
     limit_bytes = _number(_text(system, path) or "")  # "max" is no number
-    if limit_bytes is None or limit_bytes >= _NO_LIMIT_V1_BYTES:
+    if limit_bytes is None:
         return None
     # A group with a limit always has both files; were one unreadable, the limit itself is the best bound there is.
     used_bytes = _number(_text(system, f"{directory}/{files.used}") or "") or 0

@@ -1,0 +1,110 @@
+"""The program: its commands are loaded when they are called, so that none pays for another's imports."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from fsgr_tui import __version__
+from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_INTERRUPTED, Problem
+from fsgr_tui.core.units import printable
+
+# Command, module in fsgr_tui.cli, and the line that --help shows.
+COMMANDS = {
+    "plan": "Look at this machine and the data set, and recommend realtime or precomputed.",
+    "extract": "Extract CLIP grid features into a feature file.",
+    "check": "Verify a feature file.",
+    "train": "Train a caption model, in realtime or on precomputed features.",
+    "jobs": "List the jobs and how they stand.",
+    "logs": "Show a job's log.",
+    "attach": "Watch a running job.",
+    "stop": "Stop a job: gently, then firmly.",
+    "demo": "The whole way on a small data set that it makes itself, offline, in under two minutes.",
+    "doctor": "What this machine and installation are, for a bug report.",
+    "completion": "Print the shell completion script.",
+}
+
+
+class Program(click.Group):
+    """Commands by name, each from its own module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a user's way."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one command that was asked for."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"fsgr_tui.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with near names for a mistyped command."""
+        from fsgr_tui.core.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"There is no command {args[0]!r}. {did_you_mean(args[0], list(COMMANDS))}".strip())
+        return super().resolve_command(ctx, args)
+
+
+@click.command(
+    cls=Program,
+    invoke_without_command=True,
+    # The lab's scripts spell flags with underscores; a pasted line works as it is.
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": lambda token: token.replace("_", "-")},
+    help="Plan, extract, check and train on CLIP grid features for image captioning.\n\n"
+    "Without a command it opens the screen. `fsgr-tui --plan` is short for `fsgr-tui plan`.",
+)
+@click.version_option(__version__, prog_name="fsgr-tui")
+@click.option("--image-root", type=click.Path(), help="Image root that the screen shows first.")
+@click.option("--features-dir", type=click.Path(), default="features", show_default=True, help="Where features go.")
+@click.pass_context
+def program(ctx: click.Context, image_root: str | None, features_dir: str) -> None:
+    """Open the screen when no command was given."""
+    if ctx.invoked_subcommand is None:
+        from fsgr_tui.cli import screen
+
+        ctx.exit(screen.open_screen(image_root, features_dir))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0, 1 found faults, 2 wrong command, 3 this machine cannot, 130 interrupted.
+    """
+    if "--plan" in argv and not any(word in COMMANDS for word in argv[: argv.index("--plan")]):
+        argv = ["plan", *(word for word in argv if word != "--plan")]
+    try:
+        result: Any = program.main(argv, prog_name="fsgr-tui", standalone_mode=False)
+    except Problem as problem:
+        tell(problem)
+        return problem.exit_code
+    except click.exceptions.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_BAD_REQUEST
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; the interpreter must not complain at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def tell(problem: Problem) -> None:
+    """Print a problem on standard error."""
+    sys.stderr.write(f"fsgr-tui: {printable(problem.what)}\n")
+    for line in problem.fix.splitlines():
+        sys.stderr.write(f"  {printable(line)}\n")

@@ -1,0 +1,41 @@
+"""Flags that several commands share, with one meaning everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fsgr_tui.core.extraction import ACTIVATIONS, PRECISIONS, RESIZES
+from fsgr_tui.core.tower import DTYPES, GRIDS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+split = click.option(
+    "--split", "splits", multiple=True, metavar="NAME",
+    help="Split folder, e.g. train2014; several times for several; `karpathy` is train2014 and val2014.",
+)  # fmt: skip
+image_root = click.option("--image-root", type=click.Path(), help="Folder that holds the split folders.")
+
+
+def model_options(function: F) -> F:
+    """The flags that decide what features an image gets."""
+    for option in reversed((
+        click.option("--clip-model", "--pre-name", default="ViT-B/16", show_default=True, help="CLIP model, in either spelling."),
+        click.option("--weights", "--pre-vs-path", default="openai", show_default=True,
+                     help="open_clip tag, weights file (OpenAI's .pt, .pth, .safetensors), or random:SEED (untrained)."),
+        click.option("--grid", type=click.Choice(GRIDS), default="7x7", show_default=True,
+                     help="7x7: average pooling of the native grid; native; 7x7-112px: a smaller input; 8x8."),
+        click.option("--dtype", type=click.Choice(DTYPES), default="float16", show_default=True, help="Storage type."),
+        click.option("--resize", type=click.Choice(RESIZES), default="squash", show_default=True,
+                     help="squash: both edges (as FSGR trains); crop: short edge and centre crop (open_clip's default)."),
+        click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+                     help="Arithmetic of the tower; auto: fp16 on a GPU, bf16 on a CPU that has it, else fp32."),
+        click.option("--activation", type=click.Choice(ACTIVATIONS), default="auto", show_default=True,
+                     help="For a weights file that does not tell: quick-gelu (OpenAI) or gelu."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    )):  # fmt: skip
+        function = option(function)
+    return function

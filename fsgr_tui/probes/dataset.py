@@ -1,0 +1,118 @@
+"""What images are here: COCO-like folders, counted without opening a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core import coco
+from fsgr_tui.core.dataset import DatasetFacts, SplitFacts, training_captions
+from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
+
+DEFAULT_SPLITS = coco.KARPATHY_SPLITS
+
+
+class FoundImage(msgspec.Struct, frozen=True):
+    """An image file as a folder lists it."""
+
+    name: str
+    path: str
+    bytes: int
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """Where a split's images lie: `root/split`, or the root itself when it bears the split's name."""
+    return root if root.name == split and not (root / split).is_dir() else root / split
+
+
+def list_images(folder: Path) -> Iterator[FoundImage]:
+    """The image files of a folder, in no order; sidecar files and other files are left out.
+
+    Raises:
+        MachineCannot: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if coco.is_image_name(entry.name) and entry.is_file():
+                    yield FoundImage(entry.name, entry.path, entry.stat().st_size)
+    except PermissionError as error:
+        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+
+
+def probe_split(root: Path, split: str) -> SplitFacts:
+    """Count one split. A folder that is not there gives no images, not an error: a plan may precede the download."""
+    folder = split_folder(root, split)
+    published = coco.SPLITS.get(split)
+    expected = published.images if published else None
+    if not folder.is_dir():
+        return SplitFacts(split, str(folder), 0, 0, expected)
+    found = size = unnamed = 0
+    example = ""
+    for image in list_images(folder):
+        found += 1
+        size += image.bytes
+        if coco.image_id(image.name) is None:
+            unnamed += 1
+            example = example or image.name
+    ignored = sum(1 for entry in os.scandir(folder) if not coco.is_image_name(entry.name))
+    return SplitFacts(split, str(folder), found, size, expected, ignored, unnamed, example)
+
+
+def probe_dataset(root: str | None, splits: tuple[str, ...]) -> DatasetFacts:
+    """The data set for a plan.
+
+    Args:
+        root: the image root; None to plan with the published counts.
+        splits: folder names or "karpathy"; empty for the splits that the root has, else both splits of 2014.
+
+    Raises:
+        BadRequest: the root is no folder, or a split is neither there nor a published one.
+    """
+    if root is None:
+        names = coco.split_names(splits or DEFAULT_SPLITS)
+        facts = tuple(_assumed(name) for name in names)
+        return DatasetFacts("", facts, training_captions(facts), assumed=True)
+    path = Path(root)
+    require_folder(path)
+    names = coco.split_names(splits) or _splits_here(path) or DEFAULT_SPLITS
+    found = tuple(probe_split(path, name) for name in names)
+    for split in found:
+        if not split.found and split.expected is None:
+            here = _folders(path)
+            raise BadRequest(
+                f"{split.folder} is not there, and {split.name!r} is no published split.",
+                did_you_mean(split.name, [*here, *coco.SPLITS])
+                or f"Folders in {path}: {', '.join(here[:8]) or 'none'}.",
+            )
+    return DatasetFacts(str(path), found, training_captions(found), assumed=not any(split.found for split in found))
+
+
+def require_folder(root: Path) -> None:
+    """Raise BadRequest unless the image root is a folder."""
+    if not root.exists():
+        raise BadRequest(f"The image root {root} is not there.", "Look at --image-root.")
+    if not root.is_dir():
+        raise BadRequest(f"The image root {root} is a file.", "Name the folder that holds train2014 and val2014.")
+
+
+def _assumed(name: str) -> SplitFacts:
+    if name not in coco.SPLITS:
+        raise BadRequest(
+            f"{name!r} is no published split, so it cannot be planned without its images.",
+            f"Give --image-root, or one of: {', '.join((*coco.SPLITS, coco.KARPATHY))}.",
+        )
+    return SplitFacts(name, "", 0, 0, coco.SPLITS[name].images)
+
+
+def _splits_here(root: Path) -> tuple[str, ...]:
+    """Published splits whose folders are in the root; the root itself when it is one."""
+    here = tuple(name for name in coco.SPLITS if (root / name).is_dir())
+    return here or ((root.name,) if root.name in coco.SPLITS else ())
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not coco.is_sidecar(entry.name))

@@ -1,0 +1,117 @@
+"""The reference captioner: a plain transformer from grid features to words."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fsgr_tui.core.training import CaptionerSize
+from fsgr_tui.train.vocabulary import BOS, EOS, MAX_TOKENS, PAD
+
+
+class Captioner(nn.Module):
+    """Transformer encoder over grid tokens, transformer decoder over words; the output is tied to the word embedding.
+
+    Layers normalise first, which trains stably without a long warm-up. Grid tokens get no positions of their own:
+    CLIP's tokens carry theirs.
+
+    Args:
+        size: sizes of the transformer.
+        feature_width: channels of a grid token.
+        words: size of the vocabulary.
+    """
+
+    def __init__(self, size: CaptionerSize, feature_width: int, words: int) -> None:
+        super().__init__()
+        width = size.d_model
+        self.project = nn.Sequential(nn.Linear(feature_width, width), nn.LayerNorm(width), nn.Dropout(size.dropout))
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(**_layer(size)),
+            size.layers,
+            norm=nn.LayerNorm(width),
+            enable_nested_tensor=False,
+        )
+        self.embed = nn.Embedding(words, width, padding_idx=PAD)
+        self.position = nn.Parameter(torch.empty(MAX_TOKENS, width))
+        self.dropout = nn.Dropout(size.dropout)
+        self.decoder = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(**_layer(size)), size.layers, norm=nn.LayerNorm(width)
+        )
+        nn.init.normal_(self.embed.weight, std=width**-0.5)
+        nn.init.normal_(self.position, std=0.02)
+        self._scale = math.sqrt(width)
+
+    def forward(self, grids: Tensor, tokens: Tensor) -> Tensor:
+        """Scores of the next word at every place.
+
+        Args:
+            grids: float (captions, grid tokens, feature width).
+            tokens: int64 (captions, length), begin token first, padded at the end; at most `MAX_TOKENS` long.
+
+        Returns:
+            (captions, length, words); places of padding hold numbers without meaning.
+        """
+        return self.decode(self.encode(grids), tokens)
+
+    def encode(self, grids: Tensor) -> Tensor:
+        """Grid features to the decoder's memory, (captions, grid tokens, d_model)."""
+        memory: Tensor = self.encoder(self.project(grids))
+        return memory
+
+    def decode(self, memory: Tensor, tokens: Tensor) -> Tensor:
+        """Scores of the next word at every place, (captions, length, words)."""
+        length = tokens.shape[1]
+        x = self.dropout(self.embed(tokens) * self._scale + self.position[:length])
+        future = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
+        x = self.decoder(x, memory, tgt_mask=future, tgt_is_causal=True, tgt_key_padding_mask=tokens == PAD)
+        return functional.linear(x, self.embed.weight)
+
+    @torch.no_grad()
+    def greedy(self, grids: Tensor, max_tokens: int = MAX_TOKENS) -> list[list[int]]:
+        """The likeliest word at every step, until every caption ended.
+
+        Args:
+            grids: float (captions, grid tokens, feature width).
+            max_tokens: where a caption without an end is cut.
+
+        Returns:
+            Token ids of each caption, begin token first; what follows the end token has no meaning.
+        """
+        memory = self.encode(grids)
+        tokens = torch.full((len(grids), 1), BOS, dtype=torch.long, device=grids.device)
+        ended = torch.zeros(len(grids), dtype=torch.bool, device=grids.device)
+        while tokens.shape[1] < max_tokens and not bool(ended.all()):
+            scores = self.decode(memory, tokens)[:, -1]
+            # Padding and a second beginning are no words; an untrained model might still prefer them.
+            scores[:, [PAD, BOS]] = -torch.inf
+            following = scores.argmax(-1)
+            tokens = torch.cat([tokens, following.unsqueeze(1)], 1)
+            ended |= following == EOS
+        return [list(map(int, row)) for row in tokens.tolist()]
+
+
+def caption_loss(scores: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy over the words of a batch; padding does not count.
+
+    Args:
+        scores: (captions, length, words), of any float type; computed in fp32.
+        targets: int64 (captions, length).
+        reduction: "mean" over words, or "sum".
+    """
+    return functional.cross_entropy(
+        scores.float().flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction=reduction
+    )
+
+
+def _layer(size: CaptionerSize) -> dict[str, object]:
+    return {
+        "d_model": size.d_model,
+        "nhead": size.heads,
+        "dim_feedforward": size.feed_forward,
+        "dropout": size.dropout,
+        "batch_first": True,
+        "norm_first": True,
+    }

@@ -1,0 +1,122 @@
+"""Checkpoints: files that are replaced whole, hold tensors and plain values only, and know what they belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.training import TrainSpec
+
+FORMAT = 1
+_CONTENT = {"format", "learner", "state", "random", "words", "identity", "spec"}
+
+# What may change between the parts of a run without making it another run.
+_FREE = {
+    "annotation_folder", "features", "images_file", "model", "output", "exp_name", "epochs", "max_steps", "max_val_batches",
+    "workers", "device", "resume", "overwrite",
+}  # fmt: skip
+
+
+def last_path(spec: TrainSpec) -> Path:
+    """Where a run keeps its newest state."""
+    return Path(spec.output) / f"{spec.exp_name}_last.pth"
+
+
+def best_path(spec: TrainSpec) -> Path:
+    """Where a run keeps the state with the lowest validation loss."""
+    return Path(spec.output) / f"{spec.exp_name}_best.pth"
+
+
+def identity_of(spec: TrainSpec, features: Mapping[str, Any], captions: str, words: int) -> dict[str, Any]:
+    """What makes a run this run: settings, features, captions and vocabulary, as flat JSON values.
+
+    Args:
+        spec: the run.
+        features: identity of the features (`GridSource.identity`).
+        captions: digest of the training pairs.
+        words: size of the vocabulary.
+    """
+    settings = {
+        name: value for name, value in msgspec.to_builtins(spec).items() if name not in _FREE | {"type", "size"}
+    }
+    size = msgspec.to_builtins(spec.size)
+    of_features = {f"features: {name}": value for name, value in features.items()}
+    return {**settings, **size, **of_features, "training captions": captions[:12], "words": words}
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole: its name never stands for a part of it, even when the power fails.
+
+    Raises:
+        MachineCannot: it cannot be written; an older file of that name is untouched.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except (OSError, RuntimeError) as error:
+        # A full disk comes out of PyTorch's zip writer as a RuntimeError.
+        draft.unlink(missing_ok=True)
+        raise MachineCannot(
+            f"The checkpoint {path} cannot be written: {error}.",
+            "Make room, then go on with --resume from the last one.",
+        ) from None
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it can run code.
+
+    Raises:
+        MachineCannot: it may not be read.
+        FoundFaults: it is damaged, or a checkpoint of another program.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise MachineCannot(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+    except Exception as error:  # noqa: BLE001 - zip, pickle and PyTorch raise a dozen kinds for a damaged file
+        raise FoundFaults(
+            f"The checkpoint {path} is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+            "Put a whole one in its place (a copy, or the best one), or start anew with --overwrite.",
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= _CONTENT:
+        raise FoundFaults(
+            f"{path} is no checkpoint of this program's captioner.",
+            "Choose another --exp-name, or start anew with --overwrite.",
+        )
+    return content
+
+
+def refuse_another_run(
+    path: Path, content: Mapping[str, Any], identity: Mapping[str, Any], words: tuple[str, ...]
+) -> None:
+    """Make sure that a checkpoint belongs to this run.
+
+    Raises:
+        BadRequest: it does not; every difference is named.
+    """
+    theirs = content["identity"]
+    differing = [
+        f"{name}: {theirs.get(name)} there, {identity.get(name)} now"
+        for name in sorted({*theirs, *identity})
+        if theirs.get(name) != identity.get(name)
+    ]
+    if not differing and list(content["words"]) != list(words):
+        differing = ["the vocabulary has other words"]
+    if differing:
+        raise BadRequest(
+            f"{path} is of another run ({'; '.join(differing)}).",
+            "Give the same settings, choose another --exp-name, or start anew with --overwrite.",
+        )
