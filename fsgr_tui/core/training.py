@@ -13,7 +13,7 @@ MODES: tuple[Mode, ...] = ("realtime", "precomputed")
 
 
 class CaptionerSize(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes of the reference captioner. The defaults are those of M2 Transformer's published code (d_model 512, 3 layers, 8 heads)."""
+    """Sizes of the reference captioner; the defaults are those of M2 Transformer's published code."""
 
     d_model: int = 512
     layers: int = 3
@@ -39,7 +39,7 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
         min_word_count: rarer words of the training captions become "unknown" (5 in M2 Transformer's published code).
         max_val_batches: looks at the first so many batches of the validation captions only; None for all.
         workers: loader processes (precomputed) or decoding threads (realtime); 0 loads between the steps.
-        precision: arithmetic of the captioner on a GPU; auto is bf16 where the GPU has it, else fp16. A CPU computes in fp32.
+        precision: arithmetic of the captioner on a GPU; auto is bf16 where the GPU has it, else fp16. A CPU takes fp32.
         device: "auto", "cpu", "cuda" or "cuda:N".
         resume: goes on from `{exp_name}_last.pth` where there is one.
         overwrite: starts anew although there is one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,14 @@ from fsgr_tui.core.training import CaptionerSize
 from fsgr_tui.train.vocabulary import BOS, EOS, MAX_TOKENS, PAD
 
 
-class Captioner(nn.Module):
-    """Transformer encoder over grid tokens, transformer decoder over words; the output is tied to the word embedding.
+GREEDY_TOKENS = 22
+"""Where a caption without an end is cut: 20 words, as in the field's evaluations, with begin and end."""
 
+
+class Captioner(nn.Module):
+    """Transformer encoder over grid tokens, transformer decoder over words, with an output of its own.
+
+    Tied to the word embedding, the output would begin by repeating each word, far above a loss of ln(vocabulary).
     Layers normalise first, which trains stably without a long warm-up. Grid tokens get no positions of their own:
     CLIP's tokens carry theirs.
 
@@ -40,6 +46,7 @@ class Captioner(nn.Module):
         self.decoder = nn.TransformerDecoder(
             nn.TransformerDecoderLayer(**_layer(size)), size.layers, norm=nn.LayerNorm(width)
         )
+        self.output = nn.Linear(width, words, bias=False)
         nn.init.normal_(self.embed.weight, std=width**-0.5)
         nn.init.normal_(self.position, std=0.02)
         self._scale = math.sqrt(width)
@@ -67,10 +74,11 @@ class Captioner(nn.Module):
         x = self.dropout(self.embed(tokens) * self._scale + self.position[:length])
         future = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         x = self.decoder(x, memory, tgt_mask=future, tgt_is_causal=True, tgt_key_padding_mask=tokens == PAD)
-        return functional.linear(x, self.embed.weight)
+        scores: Tensor = self.output(x)
+        return scores
 
     @torch.no_grad()
-    def greedy(self, grids: Tensor, max_tokens: int = MAX_TOKENS) -> list[list[int]]:
+    def greedy(self, grids: Tensor, max_tokens: int = GREEDY_TOKENS) -> list[list[int]]:
         """The likeliest word at every step, until every caption ended.
 
         Args:
@@ -106,7 +114,7 @@ def caption_loss(scores: Tensor, targets: Tensor, reduction: str = "mean") -> Te
     )
 
 
-def _layer(size: CaptionerSize) -> dict[str, object]:
+def _layer(size: CaptionerSize) -> dict[str, Any]:
     return {
         "d_model": size.d_model,
         "nhead": size.heads,

@@ -18,8 +18,8 @@ _CONTENT = {"format", "learner", "state", "random", "words", "identity", "spec"}
 
 # What may change between the parts of a run without making it another run.
 _FREE = {
-    "annotation_folder", "features", "images_file", "model", "output", "exp_name", "epochs", "max_steps", "max_val_batches",
-    "workers", "device", "resume", "overwrite",
+    "annotation_folder", "features", "images_file", "model", "output", "exp_name",
+    "epochs", "max_steps", "max_val_batches", "workers", "device", "resume", "overwrite",
 }  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""The two data paths behind one interface: rows of a feature file, or pictures through the frozen tower in every step."""
+"""The two data paths behind one interface: rows of a feature file, or pictures through the frozen tower."""
 
 from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,7 +46,7 @@ class GridSource(Protocol):
             Problem: some are not; it lists their ids.
         """
 
-    def batches(self, ids: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+    def batches(self, ids: Iterable[Sequence[int]]) -> Generator[Tensor, None, None]:
         """Load batches ahead of their use; close the iterator to end the loading early.
 
         Args:
@@ -116,7 +116,7 @@ class PrecomputedGrids:
         if missing := sorted(set(ids) - set(self._file.ids.tolist())):
             raise MissingIds(self._file.path, missing)
 
-    def batches(self, ids: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+    def batches(self, ids: Iterable[Sequence[int]]) -> Generator[Tensor, None, None]:
         """See `GridSource`."""
         loader: DataLoader[Tensor] = DataLoader(
             self._rows,
@@ -172,7 +172,7 @@ class RealtimeGrids:
                 "Karpathy's split takes its pictures from train2014 and val2014; name both folders.",
             )
 
-    def batches(self, ids: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+    def batches(self, ids: Iterable[Sequence[int]]) -> Generator[Tensor, None, None]:
         """See `GridSource`; a batch is uint8 (images, px, px, 3)."""
         if not self._workers:
             for members in ids:
@@ -196,7 +196,8 @@ class RealtimeGrids:
         The features take the storage type on the way, so that both data paths train on the same numbers.
         """
         # What leaves inference mode cannot be kept for the backward pass; a copy can.
-        return self._encoder(batch).to(self._stored, copy=True).float()
+        grids: Tensor = self._encoder(batch).to(self._stored, copy=True)
+        return grids.float()
 
     def _pixels(self, image_id: int) -> NDArray[np.uint8]:
         path = self._paths[image_id]

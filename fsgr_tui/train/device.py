@@ -50,7 +50,7 @@ class MemoryGauge:
     """The peak of memory since the gauge was made.
 
     Attributes:
-        kind: "GPU allocated" (by PyTorch on the device) or "process RSS" (of this process, loader processes not counted).
+        kind: "GPU allocated" (by PyTorch on the device) or "process RSS" (loader processes not counted).
         baseline_bytes: what was taken before; the peak contains it.
     """
 
@@ -59,6 +59,7 @@ class MemoryGauge:
         self._on_gpu = device.type == "cuda"
         self.kind = GPU_MEMORY if self._on_gpu else HOST_MEMORY
         if self._on_gpu:
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # torch's own annotation is missing
             torch.cuda.reset_peak_memory_stats(device)
             self.baseline_bytes = torch.cuda.memory_allocated(device)
         else:

@@ -31,7 +31,7 @@ class Learner:
     """
 
     def __init__(self, spec: TrainSpec, feature_width: int, words: int, device: torch.device) -> None:
-        # Both data paths start from the same weights and drop the same units: the tower has drawn numbers of its own before.
+        # Both data paths start from the same weights and drop the same units, whatever the tower has drawn before.
         torch.manual_seed(spec.seed)
         self.captioner = Captioner(spec.size, feature_width, words).to(device)
         self.device = device

@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK, BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.training import MODES, TrainSpec
 from fsgr_tui.train import checkpoint
-from fsgr_tui.train.annotations import Pair, read_annotations
+from fsgr_tui.train.annotations import Annotations, read_annotations
 from fsgr_tui.train.data import GridSource, open_source
 from fsgr_tui.train.device import MemoryGauge, chosen_device
 from fsgr_tui.train.learner import Learner, LossGuard
@@ -61,7 +60,7 @@ def train(spec: TrainSpec, events: EventWriter, stopper: Stopper, *, tell_s: flo
     source = open_source(spec, device, events)
     source.require(pair.image_id for pairs in (annotations.train, annotations.dev) for pair in pairs)
     try:
-        run = Training(spec, source, annotations.train, annotations.dev, device, events, stopper, tell_s)
+        run = Training(spec, source, annotations, device=device, events=events, stopper=stopper, tell_s=tell_s)
         return run.run(gauge)
     except torch.cuda.OutOfMemoryError:
         raise MachineCannot(
@@ -110,8 +109,8 @@ class Training:
         self,
         spec: TrainSpec,
         source: GridSource,
-        train_pairs: Sequence[Pair],
-        dev_pairs: Sequence[Pair],
+        annotations: Annotations,
+        *,
         device: torch.device,
         events: EventWriter,
         stopper: Stopper,
@@ -119,10 +118,10 @@ class Training:
     ) -> None:
         self._spec, self._source, self._device = spec, source, device
         self._events, self._stopper, self._tell_s = events, stopper, tell_s
-        self._dev_pairs = dev_pairs
+        train_pairs, self._dev_pairs = annotations.train, annotations.dev
         self._vocabulary = Vocabulary.from_captions((pair.caption for pair in train_pairs), spec.min_word_count)
         self._train = EncodedPairs(train_pairs, self._vocabulary)
-        self._dev = EncodedPairs(dev_pairs, self._vocabulary)
+        self._dev = EncodedPairs(annotations.dev, self._vocabulary)
         self._order = EpochOrder(len(train_pairs), spec.batch_size, spec.seed)
         if not self._order.per_epoch:
             raise BadRequest(
@@ -143,7 +142,8 @@ class Training:
     def run(self, gauge: MemoryGauge) -> int:
         """Train to the end of the spec; returns the exit code."""
         self._begin()
-        while self.state.step < self._last_step and self.state.epoch < self._spec.epochs:
+        # A run that was stopped between its last step and the end of the validation still owes that.
+        while self.state.step < self._last_step or self.state.validated_step != self.state.step:
             if not self._train_epoch() or not self._validate():
                 return self._stopped()
             if self.state.position == self._order.per_epoch:
@@ -162,9 +162,13 @@ class Training:
                 f"{last} is there already, from an earlier run.",
                 "Go on with --resume, choose another --exp-name, or start anew with --overwrite.",
             )
+        elif spec.overwrite:
+            # The best of the earlier run would pass for this one's until the first validation.
+            checkpoint.best_path(spec).unlink(missing_ok=True)
         self._events.notice(
-            f"{len(self._train):,} training pairs in {self._order.per_epoch:,} steps an epoch, {len(self._vocabulary):,} words, "
-            f"{self._learner.parameters:,} trained parameters in {self._learner.arithmetic} on {self._device}."
+            f"{len(self._train):,} training pairs in {self._order.per_epoch:,} steps an epoch, "
+            f"{len(self._vocabulary):,} words, {self._learner.parameters:,} trained parameters "
+            f"in {self._learner.arithmetic} on {self._device}."
         )
         if self._last_step <= spec.warmup:
             self._events.notice(
@@ -175,12 +179,12 @@ class Training:
     def _train_epoch(self) -> bool:
         """Train to the end of the epoch, or of the run when that comes first; False when told to stop."""
         state, order = self.state, self._order
-        stop = min(order.per_epoch, state.position + self._last_step - state.step)
+        stop = min(order.per_epoch, state.position + max(0, self._last_step - state.step))
         batches = list(order.batches(state.epoch, state.position, stop))
         self._events.phase(f"epoch {state.epoch + 1} of {self._spec.epochs}", stop * order.batch_size, "pairs")
         self._window = RateWindow()
         self._window.add(state.position * order.batch_size)
-        with closing(self._source.batches(map(self._train.images, batches))) as loaded:  # type: ignore[type-var]  # a generator
+        with closing(self._source.batches(map(self._train.images, batches))) as loaded:
             for members in batches:
                 if self._stopper():
                     return False
@@ -226,10 +230,11 @@ class Training:
         """The loss over the words of dev; False when told to stop."""
         batches = in_order(len(self._dev), self._spec.batch_size, self._spec.max_val_batches)
         if not batches:
+            self.state.validated_step = self.state.step
             return True
         self._events.phase("validate", batches[-1].stop, "pairs")
         total, words = 0.0, 0
-        with closing(self._source.batches(map(self._dev.images, batches))) as loaded:  # type: ignore[type-var]  # a generator
+        with closing(self._source.batches(map(self._dev.images, batches))) as loaded:
             for members, batch in zip(batches, loaded, strict=True):
                 if self._stopper():
                     return False
@@ -298,7 +303,7 @@ class Training:
                 break
         if not references:
             return []
-        with closing(self._source.batches([list(references)])) as loaded:  # type: ignore[type-var]  # a generator
+        with closing(self._source.batches([list(references)])) as loaded:
             captions = self._learner.greedy(self._source.grids(next(loaded)))
         return [
             {"image_id": image_id, "caption": self._vocabulary.decode(ids), "reference": reference}

@@ -15,7 +15,9 @@ from fsgr_tui.train.vocabulary import PAD, Vocabulary
 
 
 class EncodedPairs:
-    """The pairs of a split with their captions as token ids, in one flat array: 570,000 small ones would take ten times as much.
+    """The pairs of a split, their captions as token ids.
+
+    They lie in one flat array: COCO's 567,000 captions as small arrays would take ten times the memory.
 
     Attributes:
         image_ids: int64 (pairs,).

@@ -49,6 +49,6 @@ class StepClock:
         return statistics.fmean(self._steps_s) if self._steps_s else None
 
     def wait_share(self, last: int | None = None) -> float | None:
-        """Share of the time that went by waiting for data, 0..1, over the last steps or all; None before one counted."""
+        """Share of the time spent waiting for data, 0..1, over the last steps or all; None before a step counted."""
         steps_s, waits_s = (values[-last:] if last else values for values in (self._steps_s, self._waits_s))
         return sum(waits_s) / sum(steps_s) if steps_s else None

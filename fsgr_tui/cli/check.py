@@ -1,0 +1,95 @@
+"""`fsgr-tui check`: may these features be trained on?"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from fsgr_tui.cli import follow, options, text
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, FoundFaults
+from fsgr_tui.core.units import printable
+from fsgr_tui.features.check import CheckReport
+from fsgr_tui.service import checking
+
+_MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
+
+
+@click.command(
+    "check",
+    help="Verify feature files: ours, M2's, RSTNet's. Exit code 0: good; 1: faults were found.\n\n"
+    "Without further flags it reads the header, all keys and 1,000 random rows.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@options.image_root
+@options.split
+@click.option("--annotations", "--annotation-folder", type=click.Path(), default="", help="Captions JSON, or M2-style folder: every image must be there.")
+@click.option("--deep", is_flag=True, help="Read every row, and compare its checksum.")
+@click.option("--recompute", type=click.IntRange(0), default=0, metavar="N", help="Extract N random images again and compare (needs the images).")
+@click.option("--weights", default="", help="Weights for --recompute, where the manifest's source is not here.")
+@click.option("--device", default="auto", show_default=True, help="Device for --recompute.")
+@click.option("--id-pattern", default="", help="Regular expression for the image id in file names.")
+@options.json_flag
+def command(files: tuple[str, ...], image_root: str | None, as_json: bool, **asked: Any) -> int:
+    """Check files one by one."""
+    code = EXIT_OK
+    documents = []
+    for path in files:
+        request = checking.CheckRequest(path=path, image_root=image_root or "", **asked)
+        try:
+            report = _checked(request)
+        except FoundFaults as problem:
+            # One bad file among several must not hide the others.
+            report = CheckReport(path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth="none")
+            if not as_json:
+                text.echo(f"{text.styled('BAD', 'red')}  {printable(problem.what)}\n     {printable(problem.fix)}")
+        else:
+            if not as_json:
+                show(report)
+        documents.append(report)
+        code = code if report.good else EXIT_FOUND_FAULTS
+    if as_json:
+        text.json_out(documents[0] if len(documents) == 1 else {"schema": "fsgr-tui/checks/1", "files": documents})
+    return code
+
+
+def show(report: CheckReport) -> None:
+    """Print a report: the verdict in one line, then the table."""
+    mark = text.styled("GOOD", "green") if report.good else text.styled("BAD", "red")
+    text.echo(f"{mark}  {printable(report.path)}: {printable(report.headline)}")
+    text.echo(f"  {report.depth}")
+    text.echo()
+    rows = [(_MARKS[row.judgement], row.what, row.expected, _with_detail(row.found, row.detail)) for row in report.rows]
+    text.table(rows, ("", "what", "expected", "found"))
+
+
+def _with_detail(found: str, detail: str) -> str:
+    return f"{found}. {detail}" if detail else found
+
+
+def _checked(request: checking.CheckRequest) -> CheckReport:
+    progress = _Progress()
+    report = checking.check(request, tell=progress)
+    progress.end()
+    if request.recompute:
+        run = checking.start_recompute(request)
+        report = checking.with_recompute(report, follow.follow(run))
+    return report
+
+
+class _Progress:
+    """A counter on standard error, on terminals only."""
+
+    def __init__(self) -> None:
+        self._live = text.wants_colour(sys.stderr)
+
+    def __call__(self, step: int, total: int) -> None:
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2Kreading rows {step:,}/{total:,}")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[2K")
+

@@ -1,0 +1,179 @@
+"""Following a job in a terminal or a log: progress, remarks, and a way out that loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Literal
+
+from fsgr_tui.cli import text
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_HUNG_UP, EXIT_OK, BadRequest
+from fsgr_tui.core.event import EventReader, Notice, Refused
+from fsgr_tui.core.job import JobProgress, JobStatus
+from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import RunFolder
+
+POLL_S = 0.2
+PLAIN_LINE_S = 15.0
+REFUSED_SHOWN = 20
+
+
+class _Interrupted(Exception):  # noqa: N818 - control flow of a signal
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def follow(run: RunFolder) -> JobStatus:
+    """Show a job until it ends.
+
+    Ctrl-C on a terminal asks once whether to stop the job or only to stop watching; without a terminal, SIGINT and
+    SIGTERM stop the job. SIGHUP only ends the watching.
+
+    Returns:
+        The last status; its state is not final when the user only stopped watching.
+    """
+    line = _ProgressLine()
+    events = EventReader(run.events)
+    old = {number: signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        while True:
+            try:
+                return _watch(run, events, line)
+            except _Interrupted as interrupted:
+                line.clear()
+                if interrupted.number == signal.SIGHUP:
+                    raise SystemExit(EXIT_HUNG_UP) from None
+                answer = _ask(run, interrupted.number)
+                if answer == "leave":
+                    return run.read_status()
+                if answer == "stop":
+                    _stop(run, interrupted.number)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def exit_code(status: JobStatus) -> int:
+    """The exit code of the command that followed a job."""
+    if status.exit_code is not None:
+        return status.exit_code
+    return EXIT_FOUND_FAULTS if status.state == "interrupted" else EXIT_OK
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
+def _watch(run: RunFolder, events: EventReader, line: _ProgressLine) -> JobStatus:
+    while True:
+        # The status first: what ended the job was told before it.
+        status = run.read_status()
+        for event in events.new():
+            match event:
+                case Notice():
+                    line.say(f"{'warning: ' if event.level == 'warning' else ''}{event.text}")
+                case Refused():
+                    line.refused(f"refused: {event.path}: {event.reason}")
+                case _:
+                    pass
+        line.show(status.progress)
+        if status.ended_for_good:
+            line.end(status)
+            return status
+        time.sleep(POLL_S)
+
+
+def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:
+    """What an interruption means; a job that is stopping already is told once more without a question."""
+    if number == signal.SIGTERM or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return "stop"
+    if run.read_status().state == "stopping":
+        return "stop"
+    sys.stderr.write(f"\n{run.name} runs on its own. [s]top it, [l]eave it running, or [w]atch on? ")
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline().strip().lower()
+    except _Interrupted:
+        return "stop"
+    if answer.startswith("l"):
+        sys.stderr.write(f"Watch it again with: fsgr-tui attach {run.name}\n")
+        return "leave"
+    return "stop" if answer.startswith("s") else "watch"
+
+
+def _stop(run: RunFolder, number: int) -> None:
+    again = run.read_status().state == "stopping"
+    sys.stderr.write(f"Ending {run.name} now.\n" if again else f"Stopping {run.name} after its batch; once more ends it at once.\n")
+    # A job that ended in this very moment needs no stopping.
+    with contextlib.suppress(BadRequest):
+        control.ask_to_stop(run, number)
+
+
+class _ProgressLine:
+    """One line that is redrawn on a terminal, and a plain line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = text.wants_colour(sys.stderr) or (sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb")
+        self._phase = ""
+        self._said_at = 0.0
+        self._shown = ""
+        self._refused = 0
+
+    def say(self, message: str) -> None:
+        self.clear()
+        text.echo(f"  {printable(message)}", sys.stderr)
+
+    def refused(self, message: str) -> None:
+        self._refused += 1
+        if self._refused <= REFUSED_SHOWN:
+            self.say(message)
+
+    def show(self, progress: JobProgress) -> None:
+        if not progress.phase:
+            return
+        words = progress_words(progress)
+        if self._live:
+            room = text.width(sys.stderr) - 1
+            if words != self._shown:
+                sys.stderr.write("\r\x1b[2K" + words[:room])
+                sys.stderr.flush()
+                self._shown = words
+            return
+        now = time.monotonic()
+        if progress.phase != self._phase or (now - self._said_at >= PLAIN_LINE_S and words != self._shown):
+            self._phase, self._said_at, self._shown = progress.phase, now, words
+            text.echo(words, sys.stderr)
+
+    def clear(self) -> None:
+        if self._live and self._shown:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._shown = ""
+
+    def end(self, status: JobStatus) -> None:
+        self.clear()
+        if self._refused > REFUSED_SHOWN:
+            self.say(f"... and {self._refused - REFUSED_SHOWN:,} more refused images; `fsgr-tui logs {status.name} --events` lists all.")
+
+
+def progress_words(progress: JobProgress) -> str:
+    """Progress in one line: phase, count, share, rate, time left, bottleneck."""
+    parts = [progress.phase]
+    if progress.total:
+        parts.append(f"{progress.step:,}/{progress.total:,} {progress.unit} ({progress.step / progress.total:.0%})")
+    elif progress.step:
+        parts.append(f"{progress.step:,} {progress.unit}")
+    if progress.rate:
+        rate = f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.2g}"
+        parts.append(f"{rate} {progress.unit}/s")
+    if progress.eta_s is not None and progress.eta_s >= 1:
+        parts.append(f"{format_duration(progress.eta_s)} left")
+    if progress.bottleneck:
+        parts.append(progress.bottleneck)
+    return "  ".join(parts)
+
