@@ -36,3 +36,8 @@ def report(status: JobStatus, *, as_json: bool, done: Callable[[dict[str, Any]],
     if status.state == "stopped":
         text.echo("Stopped. What was finished is kept; the same command with --resume goes on.", sys.stderr)
     return follow.exit_code(status)
+
+
+def result(values: dict[str, Any]) -> None:
+    """Print any result, a line a value."""
+    text.table([(name.replace("_", " "), printable(str(value))) for name, value in values.items()])

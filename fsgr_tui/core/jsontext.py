@@ -7,6 +7,7 @@ document stays valid and gives the true path back through `os.fsencode`.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +21,16 @@ def encode(value: Any, *, indent: int | None = None) -> bytes:
         text = msgspec.json.encode(value)
         return msgspec.json.format(text, indent=indent) if indent is not None else text
     except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, indent=indent).encode("ascii")
+        plain = _without_nan(msgspec.to_builtins(value))
+        return json.dumps(plain, ensure_ascii=True, indent=indent, allow_nan=False).encode("ascii")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def decode(text: bytes, kind: type[T]) -> T:

@@ -114,7 +114,7 @@ def prepare(request: ExtractRequest) -> Prepared:
     tower = find_model(request.model.clip_model)
     shape = FeatureShape(tower, request.model.grid, request.model.dtype).checked()
     images = select_images(request.image_root, request.splits, request.id_pattern)
-    _require_weights(request.model.weights)
+    require_weights(request.model.weights)
     output = Path(request.output)
     if output.suffix not in (".hdf5", ".h5"):
         raise BadRequest(f"--output-path {output} does not end in .hdf5.", "The field's training code asks for that ending.")
@@ -160,7 +160,7 @@ def _compiled(id_pattern: str) -> re.Pattern[str] | None:
         raise BadRequest(f"--id-pattern {id_pattern!r} is no regular expression: {error}.", "Put the digits in a group: '_([0-9]+)$'.") from None
 
 
-def _require_weights(weights: str) -> None:
+def require_weights(weights: str) -> None:
     """Refuse what can be refused without torch: a path that is not there, or a folder."""
     looks_like_path = os.sep in weights or weights.endswith((".pt", ".pth", ".bin", ".safetensors"))
     path = Path(weights)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.planner import make_plan
+from fsgr_tui.core.tower import Tower
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.gpu import probe_gpus
@@ -37,11 +39,20 @@ def plan(intent: Intent, image_root: str | None, features_dir: str = DEFAULT_FEA
     Raises:
         BadRequest: the image root, a split or the model is not there.
     """
-    tower = find_model(intent.clip_model)
     if image_root is None and Path(DEFAULT_IMAGE_ROOT).is_dir():
         image_root = DEFAULT_IMAGE_ROOT
-    dataset = probe_dataset(image_root, intent.splits)
-    images_path = image_root or DEFAULT_IMAGE_ROOT
+    # Before the data set is counted: a mistyped model should not have to wait for it.
+    tower = find_model(intent.clip_model)
+    return _on_this_machine(intent, tower, probe_dataset(image_root, intent.splits), features_dir)
+
+
+def replan(old: Plan, features_dir: str = DEFAULT_FEATURES_DIR) -> Plan:
+    """The same plan on this machine as it is now; the data set is not counted again."""
+    return _on_this_machine(old.intent, find_model(old.intent.clip_model), old.dataset, features_dir)
+
+
+def _on_this_machine(intent: Intent, tower: Tower, dataset: DatasetFacts, features_dir: str) -> Plan:
+    images_path = dataset.root or DEFAULT_IMAGE_ROOT
     machine = probe_machine((images_path, features_dir))
     images_disk, features_disk = _disk(machine, images_path), _disk(machine, features_dir)
     workers = intent.workers if intent.workers is not None else suggested_workers(machine.host.cpus)

@@ -12,7 +12,6 @@ from torch.nn import functional
 from fsgr_tui.core.training import CaptionerSize
 from fsgr_tui.train.vocabulary import BOS, EOS, MAX_TOKENS, PAD
 
-
 GREEDY_TOKENS = 22
 """Where a caption without an end is cut: 20 words, as in the field's evaluations, with begin and end."""
 
@@ -110,7 +109,7 @@ def caption_loss(scores: Tensor, targets: Tensor, reduction: str = "mean") -> Te
         reduction: "mean" over words, or "sum".
     """
     return functional.cross_entropy(
-        scores.float().flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction=reduction
+        scores.float().flatten(0, 1), targets.flatten(), reduction=reduction
     )
 
 

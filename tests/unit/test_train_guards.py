@@ -84,7 +84,7 @@ def test_a_checkpoint_that_a_full_disk_cuts_is_told_and_the_older_one_stays(tmp_
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(MachineCannot, match="x_last.pth cannot be written"):
+        with pytest.raises(MachineCannot, match=r"x_last.pth cannot be written"):
             checkpoint.save(path, {**CONTENT, "learner": {"weight": torch.ones(1_000_000)}})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

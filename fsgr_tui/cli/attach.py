@@ -1,0 +1,21 @@
+"""`fsgr-tui attach`: watch a job that runs already."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.jobs.folder import find_run
+
+
+@click.command("attach", help="Watch a running job. JOB is a name, the beginning of one, or `last`.")
+@click.argument("job", default="last")
+@options.json_flag
+def command(job: str, as_json: bool) -> int:
+    """Follow the job to its end."""
+    run = find_run(job)
+    text.echo(run.name, sys.stderr)
+    status = follow.follow(run)
+    return ended.report(status, as_json=as_json, done=ended.result)

@@ -1,0 +1,117 @@
+"""Pieces of text that are laid out for a given number of terminal cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from fsgr_tui.core.job import JobProgress, JobState
+from fsgr_tui.core.plan import Plan, Way
+from fsgr_tui.core.units import format_bytes, printable
+
+FULL, EMPTY = "▆", "▁"
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+# Styles by meaning. Every one of them also differs in its words, so that nothing is lost without colour.
+DIM = "#8d9baa"
+GOOD = "#7fc98f"
+WARN = "#e5b567"
+BAD = "bold #f2777a"
+WAY_A = "#7aa6f0"
+WAY_B = "#5fc8bc"
+
+WAY_WORDS: dict[Way, str] = {"realtime": "REALTIME", "precomputed": "PRECOMPUTED", "none": "NEITHER WAY"}
+WAY_LETTERS: dict[Way, str] = {"realtime": "way A", "precomputed": "way B", "none": "works here"}
+WAY_STYLES: dict[Way, str] = {"realtime": WAY_A, "precomputed": WAY_B, "none": "#f2777a"}
+STATE_STYLES: dict[JobState, str] = {
+    "queued": DIM, "running": WAY_B, "stopping": WARN, "done": GOOD, "failed": BAD, "stopped": WARN, "interrupted": BAD,
+}  # fmt: skip
+
+
+def cut(text: str, cells: int) -> str:
+    """User text in exactly so many cells at the most; what was cut is marked, and no wide character is split."""
+    shown = printable(text)
+    if cell_len(shown) <= cells:
+        return shown
+    return set_cell_size(shown, max(0, cells - 1)).rstrip() + "…" if cells > 0 else ""
+
+
+def cut_left(text: str, cells: int) -> str:
+    """As `cut`, but the end stays: the end of a path says more than its beginning."""
+    shown = printable(text)
+    if cell_len(shown) <= cells:
+        return shown
+    kept = ""
+    for char in reversed(shown):
+        if cell_len(char + kept) > cells - 1:
+            break
+        kept = char + kept
+    return "…" + kept if cells > 0 else ""
+
+
+def pad(text: str, cells: int) -> str:
+    """Text in exactly so many cells."""
+    return set_cell_size(cut(text, cells), cells)
+
+
+def bar(share: float, cells: int, style: str = WAY_B) -> Text:
+    """A horizontal bar; anything above nothing shows at least one cell."""
+    filled = min(cells, max(round(share * cells), 1 if share > 0 else 0))
+    return Text.assemble((FULL * filled, style), (EMPTY * (cells - filled), DIM))
+
+
+def spark(values: Sequence[float], cells: int) -> str:
+    """The newest values as a row of columns from zero to their maximum, one cell each."""
+    shown = values[-cells:]
+    top = max(shown, default=0.0)
+    if top <= 0:
+        return _SPARKS[0] * len(shown)
+    return "".join(_SPARKS[min(7, int(value / top * 7.999))] for value in shown)
+
+
+def share(progress: JobProgress) -> float | None:
+    """How much of the phase is done, 0..1; None while the total is not known."""
+    return min(1.0, progress.step / progress.total) if progress.total else None
+
+
+def rate_words(progress: JobProgress) -> str:
+    """A throughput such as `4.2 images/s`; empty while it is not known."""
+    if not progress.rate:
+        return ""
+    number = f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.2g}"
+    return f"{number} {progress.unit}/s"
+
+
+def count_words(progress: JobProgress) -> str:
+    """How far a phase is, e.g. `1,204 of 123,287 images`."""
+    if progress.total:
+        return f"{progress.step:,} of {progress.total:,} {progress.unit}".rstrip()
+    return f"{progress.step:,} {progress.unit}".rstrip() if progress.step else ""
+
+
+def choice_words(plan: Plan) -> str:
+    """What would be stored, e.g. `49 x 768 float16, 9.28 GB`; empty when nothing is."""
+    choice = plan.recommendation.choice
+    if plan.recommendation.mode != "precomputed":
+        return ""
+    return f"{choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"
+
+
+def verdict_line(plan: Plan) -> Text:
+    """The verdict in one line: the way as a block of colour, and what is stored."""
+    mode = plan.recommendation.mode
+    line = Text.assemble((f" {WAY_WORDS[mode]} ", f"reverse bold {WAY_STYLES[mode]}"), ("  ", ""))
+    line.append(choice_words(plan) or WAY_LETTERS[mode], "bold")
+    return line
+
+
+def lines(*parts: Text | str) -> Text:
+    """Lines of text, one under the other."""
+    return Text("\n").join(Text(part) if isinstance(part, str) else part for part in parts)
+
+
+def marked(mark: str, text: str, style: str, body_style: str = "") -> Text:
+    """A line that begins with a mark."""
+    return Text.assemble((mark, style), " ", (printable(text), body_style))

@@ -1,0 +1,111 @@
+"""Between an intent and the texts of its form. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.plan import Intent
+from fsgr_tui.core.tower import DTYPES, GRIDS
+from fsgr_tui.tui.widgets.form import Field
+
+PLANNERS_CHOICE = "let it choose"
+YES, NO = "yes", "no"
+
+FIELDS = (
+    Field("epochs", "epochs", "--epochs"),
+    Field("experiments", "experiments", "--experiments", hint="not said"),
+    Field("batch_size", "batch size", "--batch-size", hint="not said"),
+    Field("clip_swaps", "CLIP changes", "--clip-swaps"),
+    Field("clip_model", "CLIP model", "--clip-model"),
+    Field("grid", "grid", "--grid", GRIDS),
+    Field("dtype", "dtype", "--dtype", (PLANNERS_CHOICE, *DTYPES)),
+    Field("image_root", "image root", "--image-root", hint="none: plan with the published counts"),
+    Field("splits", "splits", "--split", hint="those that are there; or train2014, val2014, karpathy, ..."),
+    Field("features_dir", "features folder", "--features-dir"),
+    Field("quick_check", "quick check", "--quick-check", (NO, YES)),
+    Field("paper", "paper", "--paper", (NO, YES)),
+    Field("adapters", "adapters in CLIP", "--adapters", (NO, YES)),
+)
+
+_LEAST = {"epochs": 1, "experiments": 1, "batch_size": 1, "clip_swaps": 0}
+_MAY_BE_EMPTY = ("experiments", "batch_size")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that a plan depends on and that a person decides."""
+
+    intent: Intent
+    image_root: str | None
+    features_dir: str
+
+
+class BadField(BadRequest):
+    """A field's text is no value for it."""
+
+    def __init__(self, name: str, what: str, fix: str) -> None:
+        super().__init__(what, fix)
+        self.name = name
+
+
+def to_texts(wanted: Wanted) -> dict[str, str]:
+    """The form's texts."""
+    intent = wanted.intent
+    texts = {name: "" if getattr(intent, name) is None else str(getattr(intent, name)) for name in _LEAST}
+    flags = {name: YES if getattr(intent, name) else NO for name in ("quick_check", "paper", "adapters")}
+    return {
+        **texts,
+        **flags,
+        "clip_model": intent.clip_model,
+        "grid": intent.grid,
+        "dtype": intent.dtype or PLANNERS_CHOICE,
+        "image_root": wanted.image_root or "",
+        "splits": " ".join(intent.splits),
+        "features_dir": wanted.features_dir,
+    }
+
+
+def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
+    """What the form's texts say; what the form does not ask for stays as before.
+
+    Raises:
+        BadField: a number is none, or too small.
+    """
+    said: dict[str, Any] = {name: number(name, texts[name], least, may_be_empty=name in _MAY_BE_EMPTY) for name, least in _LEAST.items()}
+    said |= {name: texts[name] == YES for name in ("quick_check", "paper", "adapters")}
+    said |= {
+        "clip_model": texts["clip_model"].strip(),
+        "grid": texts["grid"],
+        "dtype": None if texts["dtype"] == PLANNERS_CHOICE else texts["dtype"],
+        "splits": words(texts["splits"]),
+    }
+    features_dir = texts["features_dir"].strip()
+    if not features_dir:
+        raise BadField("features_dir", "Features need a folder.", "Write features, or a path on a large disk.")
+    return Wanted(msgspec.structs.replace(before, **said), texts["image_root"].strip() or None, features_dir)
+
+
+def number(name: str, text: str, least: int, *, may_be_empty: bool = False) -> int | None:
+    """A whole number of a field.
+
+    Raises:
+        BadField: it is none, or below `least`.
+    """
+    if not text.strip() and may_be_empty:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        raise BadField(name, f"{text!r} is no whole number.", f"Write one, {least} or more.") from None
+    if value < least:
+        raise BadField(name, f"{value} is too small.", f"Write {least} or more.")
+    return value
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names separated by spaces or commas."""
+    return tuple(text.replace(",", " ").split())

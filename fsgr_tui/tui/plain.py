@@ -1,0 +1,78 @@
+"""Output for terminals that show less: no colour, or no characters beyond ASCII.
+
+Both are filters on finished lines, so that they hold for every widget, the library's own included.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TextIO
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+
+# One cell each, like what they replace.
+_ASCII = {
+    "─": "-", "━": "=", "│": "|", "┃": "|", "▌": "|", "▐": "|", "▎": "|", "▏": "|", "▕": "|", "▊": "|", "█": "#",
+    "▁": ".", "▂": "_", "▃": "_", "▄": "-", "▅": "=", "▆": "#", "▇": "#", "▔": "-", "▀": "-", "·": "-", "…": "~",
+    "•": "*", "×": "x", "≈": "~", "–": "-", "—": "-", "→": ">", "←": "<", "↑": "^", "↓": "v", "✓": "+", "›": ">",
+    "‹": "<", "░": ".", "▒": ":", "▓": "#", "■": "#", "□": "o", "●": "*", "○": "o", "▶": ">", "▼": "v", "▲": "^",
+    "╺": "-", "╸": "-", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "ä": "a", "ö": "o", "ü": "u",
+}  # fmt: skip
+
+
+class AsciiFilter(LineFilter):
+    """Replaces every character beyond ASCII by one of as many cells, so that no column moves."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - the filter's signature
+        """The same segments in ASCII."""
+        return [Segment(text if text.isascii() else to_ascii(text), style, control) for text, style, control in segments]
+
+
+class ColourlessFilter(LineFilter):
+    """Takes all colours out and keeps bold, dim, underline and reverse: Textual's own NO_COLOR still sends greys."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - the filter's signature
+        """The same segments without colour."""
+        return [Segment(text, style and _colourless(style), control) for text, style, control in segments]
+
+
+@lru_cache(4096)
+def _colourless(style: Style) -> Style:
+    return style.without_color
+
+
+@lru_cache(4096)
+def to_ascii(text: str) -> str:
+    """Text in ASCII that takes as many cells."""
+    return "".join(char if char.isascii() else _ASCII.get(char, "+" if "─" <= char <= "╿" else "?" * cell_len(char)) for char in text)
+
+
+def shows_unicode(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether characters beyond ASCII arrive as such.
+
+    The stream's encoding alone does not tell: Python writes UTF-8 under LANG=C, where the terminal may expect
+    something else. The Linux console has no more than 512 glyphs.
+    """
+    if "utf" not in (stream.encoding or "").lower() or environment.get("TERM") == "linux":
+        return False
+    named = next((environment[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(name)), "")
+    _, _, charset = named.partition(".")
+    # Without any of them nobody said a word, as in most containers: the stream's encoding stands.
+    return not named or (named not in ("C", "POSIX") and (not charset or "utf" in charset.lower()))
+
+
+def first_environment() -> Mapping[str, str]:
+    """The environment as this process was started with: Python itself sets LC_CTYPE=C.UTF-8 under LANG=C."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return os.environ
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

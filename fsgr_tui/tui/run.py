@@ -1,0 +1,67 @@
+"""Running the app on the real terminal: from taking it to leaving it in order, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.plain import first_environment, shows_unicode
+from fsgr_tui.tui.services import real_services
+from fsgr_tui.tui.terminal import TerminalDriver, leave_on_signals
+
+WORKERS_MAY_END_S = 0.3
+
+
+def run_app(image_root: str | None, features_dir: str) -> int:
+    """Show the screen; returns the exit code.
+
+    A worker that waits for a disk which does not answer cannot be ended, and Python would wait for it at exit; so the
+    process ends itself when one is left.
+    """
+    ascii_only = not shows_unicode(sys.stdout, first_environment())
+    app = ScreenApp(real_services(), image_root, features_dir, ascii_only=ascii_only, driver_class=TerminalDriver)
+    loop = asyncio.new_event_loop()
+    loop.call_soon(leave_on_signals, app)
+    app.run(loop=loop)
+    code = EXIT_FOUND_FAULTS if app.crash else app.return_code or EXIT_OK
+    if app.crash:
+        _tell_crash(app.crash)
+    for line in app.last_words:
+        print(printable(line))  # noqa: T201 - said on the terminal that the screen has left
+    _end_with_workers(code)
+    return code
+
+
+def _tell_crash(crash: str) -> None:
+    folder = user_state_path("fsgr-tui", appauthor=False)
+    path = folder / time.strftime("crash-%Y%m%d-%H%M%S.log")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(crash, encoding="utf-8", errors="backslashreplace")
+        kept = f"This text is in {path}."
+    except OSError as error:
+        kept = f"This text could not be kept in {path}: {error.strerror}."
+    sys.stderr.write(f"{crash}\nfsgr-tui: the screen ended by a fault of its own; jobs are not touched. {kept}\n")
+
+
+def _end_with_workers(code: int) -> None:
+    until = time.monotonic() + WORKERS_MAY_END_S
+    while _left_behind() and time.monotonic() < until:
+        time.sleep(0.02)
+    if _left_behind():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def _left_behind() -> bool:
+    return any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate())

@@ -1,0 +1,59 @@
+"""Questions and help on top of a place."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui import format as layout
+from fsgr_tui.tui.format import DIM
+
+
+class Question(ModalScreen[bool]):
+    """A yes or no, asked once, before something that cannot be taken back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape", "answer(False)", "No"),
+    ]
+
+    def __init__(self, question: str, consequence: str) -> None:
+        super().__init__()
+        self._question, self._consequence = question, consequence
+
+    def compose(self) -> ComposeResult:
+        """The question and its keys."""
+        with Vertical(classes="box"):
+            keys = Text.assemble(("y", "bold"), " yes   ", ("n", "bold"), " no")
+            yield Static(layout.lines(Text(printable(self._question), "bold"), printable(self._consequence), "", keys), markup=False)
+
+    def action_answer(self, answer: bool) -> None:
+        """Give the answer back."""
+        self.dismiss(answer)
+
+
+class Help(ModalScreen[None]):
+    """What is in front of the user, and every key that works there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "close", "Close")]
+
+    def __init__(self, title: str, about: str, keys: tuple[tuple[str, str], ...]) -> None:
+        super().__init__()
+        self._title, self._about, self._keys = title, about, keys
+
+    def compose(self) -> ComposeResult:
+        """Words, then keys."""
+        keys = [Text.assemble((f"{key:>12}  ", "bold"), words) for key, words in self._keys]
+        with VerticalScroll(classes="box"):
+            yield Static(layout.lines(Text(self._title, "bold"), self._about, "", *keys, "", Text("Escape closes this.", DIM)), markup=False)
+
+    def action_close(self) -> None:
+        """Back to the place."""
+        self.dismiss(None)

@@ -1,0 +1,140 @@
+"""What is planned: a form over the plan, with the verdict that would follow at its foot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui import format as layout
+from fsgr_tui.tui.format import BAD, DIM
+from fsgr_tui.tui.intent_form import FIELDS, BadField, Wanted, from_texts, to_texts
+from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.widgets.form import Form, field_of
+
+PAUSE_S = 0.3
+KEYS = Text.assemble(("Enter", "bold"), (" plan with this   ", DIM), ("Escape", "bold"), (" leave it as it was   ", DIM), ("Tab", "bold"), (" next   ", DIM), ("left right", "bold"), (" choose", DIM))
+
+
+@dataclass(frozen=True)
+class NewPlan:
+    """What was decided, and the plan for it."""
+
+    wanted: Wanted
+    plan: Plan
+
+
+class IntentScreen(ModalScreen["NewPlan | None"]):
+    """Plans anew after every edit, so that the effect of each answer shows at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave as it was"),
+        Binding("ctrl+s", "accept", "Plan with this"),
+    ]
+
+    class Planned(Message):
+        """The plan for an edit, or why there is none."""
+
+        def __init__(self, wanted: Wanted, outcome: Plan | Problem) -> None:
+            super().__init__()
+            self.wanted = wanted
+            self.outcome = outcome
+
+    def __init__(self, services: Services, wanted: Wanted) -> None:
+        super().__init__()
+        self._services = services
+        self._before = wanted
+        self._ready: NewPlan | None = None
+        self._accepting = False
+        self._pause: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The form, the verdict that would follow, and the keys."""
+        with Vertical(classes="box", id="intent"):
+            yield Form(FIELDS, to_texts(self._before))
+            yield Static(Text("looking ...", DIM), markup=False, id="outcome")
+            yield Static(KEYS, markup=False)
+
+    def on_mount(self) -> None:
+        """Say what follows from the present answers."""
+        self.query_one(".box").border_title = "What is planned"
+        self._plan_now()
+
+    def on_form_edited(self) -> None:
+        """Plan once the hand rests."""
+        self._ready = None
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(PAUSE_S, self._plan_now)
+
+    def on_form_entered(self) -> None:
+        """Take this plan."""
+        self.action_accept()
+
+    def action_accept(self) -> None:
+        """Close with the plan for what the form says, as soon as there is one."""
+        if self._ready is not None:
+            self.dismiss(self._ready)
+            return
+        self._accepting = True
+        self._plan_now()
+
+    def action_leave(self) -> None:
+        """Close without a change."""
+        self.dismiss(None)
+
+    def _plan_now(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+        try:
+            wanted = from_texts(self.query_one(Form).values, self._before.intent)
+        except BadField as fault:
+            self._show_fault(fault.name, fault)
+        else:
+            self._fetch(wanted)
+
+    @work(thread=True, exclusive=True)
+    def _fetch(self, wanted: Wanted) -> None:
+        outcome: Plan | Problem
+        try:
+            outcome = self._services.plan(wanted.intent, wanted.image_root, wanted.features_dir)
+        except Problem as problem:
+            outcome = problem
+        self.post_message(self.Planned(wanted, outcome))
+
+    def on_intent_screen_planned(self, message: Planned) -> None:
+        """Show the verdict, or the fault at its field."""
+        form = self.query_one(Form)
+        if isinstance(message.outcome, Problem):
+            self._show_fault(field_of(FIELDS, form.values, message.outcome.what, message.outcome.fix), message.outcome)
+            return
+        form.show_fault("", "", "")
+        self.query_one("#outcome", Static).update(layout.verdict_line(message.outcome))
+        if message.wanted == self._said():
+            self._ready = NewPlan(message.wanted, message.outcome)
+            if self._accepting:
+                self.dismiss(self._ready)
+
+    def _said(self) -> Wanted | None:
+        try:
+            return from_texts(self.query_one(Form).values, self._before.intent)
+        except BadField:
+            return None
+
+    def _show_fault(self, name: str, problem: Problem) -> None:
+        self._accepting = False
+        self.query_one(Form).show_fault(name, problem.what, problem.fix)
+        words = Text("no plan for this", BAD) if name else layout.lines(Text(printable(problem.what), BAD), printable(problem.fix))
+        self.query_one("#outcome", Static).update(words)

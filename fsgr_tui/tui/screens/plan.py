@@ -1,0 +1,145 @@
+"""Place 1: which way, why, does it fit, what next."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+
+from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.tui.screens.place import Place
+from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.widgets.costs import CostsPanel
+from fsgr_tui.tui.widgets.criteria import CriteriaPanel
+from fsgr_tui.tui.widgets.details import DatasetPanel, GuidePanel, LadderPanel, NextPanel
+from fsgr_tui.tui.widgets.machine import MachinePanel
+from fsgr_tui.tui.widgets.storage import StoragePanel
+from fsgr_tui.tui.widgets.verdict import VerdictPanel
+
+REFRESH_S = 5.0
+
+PANELS = (VerdictPanel, MachinePanel, CostsPanel, StoragePanel, NextPanel, DatasetPanel, LadderPanel, GuidePanel)
+
+
+class PlanPlace(Place):
+    """The plan for this machine, kept up to date with its readings."""
+
+    NAME: ClassVar[str] = "Plan"
+    ABOUT: ClassVar[str] = (
+        "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features that are "
+        "extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
+        "The machine is read again every few seconds."
+    )
+    AUTO_FOCUS: ClassVar[str | None] = "Rows"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "extract", "Extract"),
+        Binding("i", "intent", "Intent"),
+        Binding("r", "look_again", "Refresh"),
+    ]
+
+    class Planned(Message):
+        """There is a new plan."""
+
+        def __init__(self, plan: Plan) -> None:
+            super().__init__()
+            self.plan = plan
+
+    class NotPlanned(Message):
+        """There is no plan, and why."""
+
+        def __init__(self, problem: Problem) -> None:
+            super().__init__()
+            self.problem = problem
+
+    class IntentWanted(Message):
+        """The user wants to change what is planned."""
+
+    class ExtractWanted(Message):
+        """The user wants to extract what the plan says."""
+
+    def __init__(self, services: Services, intent: Intent, image_root: str | None, features_dir: str) -> None:
+        super().__init__()
+        self._services = services
+        self._intent, self._image_root, self._features_dir = intent, image_root, features_dir
+        self._plan: Plan | None = None
+        self._busy = False
+
+    def body(self) -> ComposeResult:
+        """The panels; the first row holds the answer and what it stands on."""
+        with VerticalScroll(id="plan", can_focus=False):
+            yield VerdictPanel()
+            yield MachinePanel()
+            yield CriteriaPanel()
+            yield CostsPanel()
+            yield StoragePanel()
+            yield NextPanel()
+            yield DatasetPanel()
+            yield LadderPanel()
+            yield GuidePanel()
+
+    def on_mount(self) -> None:
+        """Plan after the first paint, then follow the machine."""
+        self.call_after_refresh(self._fetch_plan)
+        self.set_interval(REFRESH_S, self._follow_machine)
+
+    def plan_for(self, plan: Plan, image_root: str | None, features_dir: str) -> None:
+        """Take over a plan that was made for another intent."""
+        self._intent, self._image_root, self._features_dir = plan.intent, image_root, features_dir
+        self.post_message(self.Planned(plan))
+
+    def action_look_again(self) -> None:
+        """Count the data set and read the machine again."""
+        self._fetch_plan()
+
+    def action_intent(self) -> None:
+        """Ask for the intent."""
+        self.post_message(self.IntentWanted())
+
+    def action_extract(self) -> None:
+        """Ask for the extraction form."""
+        self.post_message(self.ExtractWanted())
+
+    def _follow_machine(self) -> None:
+        # One reading at a time: a disk that does not answer must not collect threads.
+        if self._plan is not None and not self._busy and self.app.screen is self:
+            self._busy = True
+            self._fetch_again(self._plan, self._features_dir)
+
+    @work(thread=True, exclusive=True, group="plan")
+    def _fetch_plan(self) -> None:
+        try:
+            plan = self._services.plan(self._intent, self._image_root, self._features_dir)
+        except Problem as problem:
+            self.post_message(self.NotPlanned(problem))
+        else:
+            self.post_message(self.Planned(plan))
+
+    @work(thread=True, group="machine")
+    def _fetch_again(self, plan: Plan, features_dir: str) -> None:
+        try:
+            fresh = self._services.replan(plan, features_dir)
+        except Problem as problem:
+            self.post_message(self.NotPlanned(problem))
+            return
+        finally:
+            self._busy = False
+        # A plan for another intent may have come in the meantime.
+        if fresh != plan and self._plan is plan:
+            self.post_message(self.Planned(fresh))
+
+    def on_plan_place_planned(self, message: Planned) -> None:
+        """Draw the plan; panels whose text stayed the same send nothing."""
+        self._plan = message.plan
+        for panel in PANELS:
+            self.query_one(panel).show(message.plan)
+        self.query_one(CriteriaPanel).show(message.plan)
+
+    def on_plan_place_not_planned(self, message: NotPlanned) -> None:
+        """Say why there is no plan, where the verdict would be."""
+        self.query_one(VerdictPanel).show_problem(message.problem.what, message.problem.fix)
+        self.query_one(CriteriaPanel).clear()

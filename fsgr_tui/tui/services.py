@@ -1,0 +1,136 @@
+"""What the screen asks of the rest of the program: one callable each, so that tests hand in their own.
+
+Every one of them may touch disks, drivers or child processes, and is called from a worker thread only. What is heavy
+to import (h5py behind the check) is imported at the first call.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.machine import Machine
+from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.tui.watching import JobsSeen, RunWatch
+
+if TYPE_CHECKING:
+    from fsgr_tui.features.check import CheckReport, Tell
+    from fsgr_tui.service.extraction import ExtractRequest, Prepared
+
+FEATURE_SUFFIXES = (".hdf5", ".h5")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A feature file, or an unfinished one, as its folder lists it. Its content has not been looked at."""
+
+    path: str
+    bytes: int
+    changed: float
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
+class Services:
+    """The use cases behind the screen.
+
+    Attributes:
+        plan: the plan for an intent, an image root (None: the default) and a features folder.
+        replan: an existing plan on this machine as it is now.
+        workers: decoding workers for an extraction started here.
+        prepare: looks at everything that could stop an extraction.
+        start: starts a prepared extraction; gives the job's name.
+        jobs: how all jobs stand, with the details of the one that was named.
+        stop: asks a job to stop: the first time gently, the second time at once.
+        files: feature files in a folder, and those among further paths that are there.
+        check: checks a feature file (against the images of a root when one is named), telling rows read of rows to read.
+        now: Unix time in seconds.
+    """
+
+    plan: Callable[[Intent, str | None, str], Plan]
+    replan: Callable[[Plan, str], Plan]
+    workers: Callable[[], int]
+    prepare: Callable[[ExtractRequest], Prepared]
+    start: Callable[[Prepared], str]
+    jobs: Callable[[str], JobsSeen]
+    stop: Callable[[str], None]
+    files: Callable[[str, Iterable[str]], tuple[FoundFile, ...]]
+    check: Callable[[str, str, Tell], CheckReport]
+    now: Callable[[], float]
+
+
+def real_services() -> Services:
+    """The services of this machine."""
+    return Services(
+        plan=_plan, replan=_replan, workers=_workers, prepare=_prepare, start=_start, jobs=RunWatch().look, stop=_stop,
+        files=_files, check=_check, now=time.time,
+    )  # fmt: skip
+
+
+def _plan(intent: Intent, image_root: str | None, features_dir: str) -> Plan:
+    from fsgr_tui.service import planning
+
+    return planning.plan(intent, image_root, features_dir)
+
+
+def _replan(plan: Plan, features_dir: str) -> Plan:
+    from fsgr_tui.service import planning
+
+    return planning.replan(plan, features_dir)
+
+
+def _workers() -> int:
+    from fsgr_tui.service import extraction
+
+    return extraction.default_workers()
+
+
+def _prepare(request: ExtractRequest) -> Prepared:
+    from fsgr_tui.service import extraction
+
+    return extraction.prepare(request)
+
+
+def _start(prepared: Prepared) -> str:
+    from fsgr_tui.service import extraction
+
+    return extraction.start(prepared).name
+
+
+def _stop(name: str) -> None:
+    from fsgr_tui.jobs import control, folder
+
+    control.ask_to_stop(folder.find_run(name))
+
+
+def _files(features_dir: str, further: Iterable[str]) -> tuple[FoundFile, ...]:
+    found: dict[str, FoundFile] = {}
+    try:
+        listed = [entry.path for entry in os.scandir(features_dir)]
+    except (FileNotFoundError, NotADirectoryError):
+        listed = []
+    except OSError as error:
+        raise MachineCannot(f"{features_dir} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+    for path in (*listed, *further):
+        name = path.removesuffix(".part")
+        if not name.endswith(FEATURE_SUFFIXES):
+            continue
+        try:
+            stat = Path(path).stat()
+        except OSError:
+            # A job's output may have been moved or deleted since; then it is no file of this list.
+            continue
+        absolute = str(Path(path).absolute())
+        found[absolute] = FoundFile(absolute, stat.st_size, stat.st_mtime, unfinished=path != name)
+    return tuple(sorted(found.values(), key=lambda file: (-file.changed, file.path)))
+
+
+def _check(path: str, image_root: str, tell: Tell) -> CheckReport:
+    from fsgr_tui.service import checking
+
+    return checking.check(checking.CheckRequest(path=path, image_root=image_root), tell)

@@ -1,0 +1,118 @@
+"""Looking at run folders for the screen: how every job stands, and the course of the one that is looked at."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.event import EventReader, Phase, Progress
+from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.units import printable
+from fsgr_tui.jobs.folder import RunFolder, all_runs
+
+JOBS_SHOWN = 200
+RATES_KEPT = 400
+LOG_TAIL_BYTES = 64_000
+LOG_TAIL_LINES = 300
+
+
+@dataclass(frozen=True)
+class JobCourse:
+    """What one job left behind so far.
+
+    Attributes:
+        rates: units per second over the present phase, oldest first.
+        log: the last lines of its output, printable.
+    """
+
+    name: str
+    rates: tuple[float, ...] = ()
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobsSeen:
+    """All jobs at one moment, the newest first; `unreadable` names the run folders that say nothing."""
+
+    statuses: tuple[JobStatus, ...] = ()
+    course: JobCourse | None = None
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> tuple[JobStatus, ...]:
+        """Those that have not ended."""
+        return tuple(status for status in self.statuses if not status.ended_for_good)
+
+    def find(self, name: str) -> JobStatus | None:
+        """The job of that name."""
+        return next((status for status in self.statuses if status.name == name), None)
+
+
+class RunWatch:
+    """Reads run folders again and again, and of the chosen job only what is new."""
+
+    def __init__(self) -> None:
+        self._chosen = ""
+        self._events: EventReader | None = None
+        self._rates: deque[float] = deque(maxlen=RATES_KEPT)
+        self._log_stamp: tuple[int, int] = (0, 0)
+        self._log: tuple[str, ...] = ()
+
+    def look(self, chosen: str) -> JobsSeen:
+        """How all jobs stand.
+
+        Args:
+            chosen: the job whose course is wanted; the newest one when it is empty or gone.
+        """
+        runs = all_runs()[:JOBS_SHOWN]
+        statuses, unreadable = [], []
+        for run in runs:
+            try:
+                statuses.append(run.read_status())
+            except BadRequest:
+                unreadable.append(run.name)
+        wanted = next((run for run in runs if run.name == chosen), runs[0] if runs else None)
+        return JobsSeen(tuple(statuses), self._course(wanted) if wanted else None, tuple(unreadable))
+
+    def _course(self, run: RunFolder) -> JobCourse:
+        if run.name != self._chosen or self._events is None:
+            self._chosen, self._events = run.name, EventReader(run.events)
+            self._rates.clear()
+            self._log_stamp, self._log = (0, 0), ()
+        for event in self._events.new():
+            match event:
+                case Phase():
+                    self._rates.clear()
+                case Progress(rate=float(rate)):
+                    self._rates.append(rate)
+                case _:
+                    pass
+        self._read_log(run.log)
+        return JobCourse(run.name, tuple(self._rates), self._log)
+
+    def _read_log(self, path: Path) -> None:
+        try:
+            stat = path.stat()
+        except OSError:
+            # A job that has not begun has no log yet.
+            return
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        if stamp != self._log_stamp:
+            self._log_stamp, self._log = stamp, log_tail(path)
+
+
+def log_tail(path: Path, size: int = LOG_TAIL_BYTES, count: int = LOG_TAIL_LINES) -> tuple[str, ...]:
+    """The last lines of a log as a terminal would have left them: what a carriage return took back is gone."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - size))
+        tail = file.read(size)
+    whole = tail.decode("utf-8", "replace").split("\n")
+    if end > size:
+        # The first line was cut somewhere in its middle.
+        whole = whole[1:]
+    kept = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in whole]
+    return tuple(printable(line) for line in kept if line)[-count:]

@@ -1,0 +1,1 @@
+"""What the places are made of. A widget gets values and draws them; it knows no service."""

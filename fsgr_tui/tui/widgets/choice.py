@@ -1,0 +1,72 @@
+"""One of a few values, all of them in sight: left and right choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static
+
+from fsgr_tui.tui.format import DIM, WAY_B
+
+
+class Choice(Static, can_focus=True):
+    """Shows its values side by side; the chosen one stands out by its mark too, not by colour alone."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "Left", show=False),
+        Binding("right,space", "step(1)", "Right", show=False),
+    ]
+
+    class Changed(Message):
+        """Another value was chosen."""
+
+        def __init__(self, choice: Choice) -> None:
+            super().__init__()
+            self.choice = choice
+
+    def __init__(self, values: Sequence[str], chosen: str, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(markup=False, id=id)
+        self._values = tuple(values)
+        self._at = self._values.index(chosen) if chosen in self._values else 0
+
+    @property
+    def value(self) -> str:
+        """The chosen value."""
+        return self._values[self._at]
+
+    @value.setter
+    def value(self, value: str) -> None:
+        if value in self._values:
+            self._at = self._values.index(value)
+            self._redraw()
+
+    def on_mount(self) -> None:
+        """Draw."""
+        self._redraw()
+
+    def on_focus(self) -> None:
+        """Show that the keys go here."""
+        self._redraw()
+
+    def on_blur(self) -> None:
+        """Show that they no longer do."""
+        self._redraw()
+
+    def action_step(self, by: int) -> None:
+        """Choose the neighbour; from the last to the first and back."""
+        self._at = (self._at + by) % len(self._values)
+        self._redraw()
+        self.post_message(self.Changed(self))
+
+    def _redraw(self) -> None:
+        line = Text()
+        for number, value in enumerate(self._values):
+            if number == self._at:
+                line.append(f"[{value}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}")
+            else:
+                line.append(f" {value} ", DIM)
+        self.update(line)

@@ -1,0 +1,104 @@
+"""What every place has: the line on top, the keys at the bottom, and the notice when there is no room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widgets import Static
+
+from fsgr_tui.tui.format import DIM, WAY_B, cut
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 15
+PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
+
+
+@dataclass(frozen=True)
+class TopWords:
+    """What the top line says: where we are (host, GPUs, data set), and how many jobs run."""
+
+    where: tuple[str, ...] = ()
+    running: int = 0
+
+
+class TopLine(Static):
+    """The program's name, where we are, and the places with their keys."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(markup=False)
+        self._place = place
+        self._words = TopWords()
+
+    def show(self, words: TopWords) -> None:
+        """Say something new."""
+        if words != self._words:
+            self._words = words
+            self._redraw()
+
+    def on_resize(self) -> None:
+        """Lay the line out."""
+        self._redraw()
+
+    def _redraw(self) -> None:
+        places = Text()
+        for key, name in PLACES:
+            here = name == self._place
+            count = f" {self._words.running}*" if name == "Jobs" and self._words.running else ""
+            places.append(f" {key} {name}{count} ", f"reverse bold {WAY_B}" if here else WAY_B if count else DIM)
+        room = self.size.width - places.cell_len - 12
+        line = Text.assemble(" ", ("fsgr-tui", "bold"), "  ")
+        words = " · ".join(self._words.where)
+        line.append(cut(words, max(0, room)), DIM)
+        line.append(" " * max(1, self.size.width - line.cell_len - places.cell_len))
+        self.update(line.append_text(places))
+
+
+class KeyLine(Static):
+    """The keys that work now, the most wanted first; those that find no room are in `?` and Ctrl-P."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def on_mount(self) -> None:
+        """Follow the screen's keys."""
+        self.screen.bindings_updated_signal.subscribe(self, self._keys_changed)
+
+    def on_resize(self) -> None:
+        """Lay the line out."""
+        self._keys_changed(self.screen)
+
+    def _keys_changed(self, screen: Screen[object]) -> None:
+        if not self.is_attached or screen is not self.screen:
+            return
+        line = Text(" ")
+        seen = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or not active.enabled or binding.action in seen:
+                continue
+            seen.add(binding.action)
+            key, words = self.app.get_key_display(binding), binding.description
+            if line.cell_len + cell_len(key) + cell_len(words) + 3 > self.size.width:
+                break
+            line.append(key, "bold").append(f" {words}  ", DIM)
+        self.update(line)
+
+
+class NoRoom(Static):
+    """Says how much room the screen needs; shown instead of everything else."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def on_resize(self) -> None:
+        """Say the present size."""
+        size = self.app.size
+        self.update(
+            f"fsgr-tui needs {LEAST_WIDTH} x {LEAST_HEIGHT} cells; here are {size.width} x {size.height}.\n"
+            "Enlarge the window, or use fsgr-tui --plan.\n\nq quits."
+        )

@@ -1,0 +1,51 @@
+"""Time and GPU memory of both ways, side by side, each with its ground."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.service.markdown import time_rows
+from fsgr_tui.tui import format as layout
+from fsgr_tui.tui.format import DIM, WAY_A, WAY_B, pad
+from fsgr_tui.tui.widgets.panel import Panel
+
+HEADER = ("", "realtime", "precomputed", "basis")
+
+
+class CostsPanel(Panel):
+    """Answers "is it worth it"."""
+
+    TITLE: ClassVar[str] = "Time and GPU memory"
+
+    def show(self, plan: Plan) -> None:
+        """Show a plan's times and memory."""
+        self.draw_with(lambda width: draw(plan, width))
+
+
+def draw(plan: Plan, width: int) -> Text:
+    """The same rows as the report has; spans are left out where they find no room."""
+    table = [HEADER, *time_rows(plan)]
+    widths = _widths(table)
+    if sum(widths) + 6 > width:
+        table = [tuple(cell.split(" (")[0] for cell in row) for row in table]
+        widths = _widths(table)
+    # The label gives way first: its beginning tells enough.
+    widths[0] = max(10, min(widths[0], width - sum(widths[1:]) - 6))
+    mode = plan.recommendation.mode
+    styles = (DIM, WAY_A if mode == "realtime" else "", WAY_B if mode == "precomputed" else "", DIM)
+    parts = []
+    for number, row in enumerate(table):
+        line = Text()
+        for cell, cells, style in zip(row, widths, styles, strict=True):
+            line.append(pad(cell, cells) + "  ", f"{style} bold" if number == 0 and cell else style)
+        line.rstrip()
+        parts.append(line)
+    return layout.lines(*parts)
+
+
+def _widths(table: list[tuple[str, ...]]) -> list[int]:
+    return [max(cell_len(row[column]) for row in table) for column in range(len(HEADER))]

@@ -1,0 +1,73 @@
+"""Why: every criterion with what was seen, what it was held against, and how it votes."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+from rich.text import Text
+
+from fsgr_tui.core.plan import Criterion, Plan, Vote
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui.format import BAD, DIM, WAY_A, WAY_B
+from fsgr_tui.tui.widgets.rows import Column, Row, Rows
+
+_VOTES: dict[Vote, tuple[str, str]] = {"A": ("A", f"bold {WAY_A}"), "B": ("B", f"bold {WAY_B}"), "neutral": ("·", DIM), "blocks": ("no B", BAD)}
+REASON_COLUMN_FROM = 104
+
+
+class CriteriaPanel(Vertical):
+    """The table, and below it the full reason of the row under the cursor where the table has no room for reasons."""
+
+    ALLOW_MAXIMIZE = True
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id)
+        self._criteria: dict[str, Criterion] = {}
+        self._table = Rows(
+            (
+                Column("criterion", 20),
+                Column("vote", 5),
+                Column("observed", 30),
+                Column("held against", 30),
+                Column("because", from_width=REASON_COLUMN_FROM),
+            )
+        )
+        self._reason = Static("looking ...", markup=False, id="reason")
+
+    def compose(self) -> ComposeResult:
+        """The table above its reason."""
+        yield self._table
+        yield self._reason
+
+    def on_mount(self) -> None:
+        """Name the panel."""
+        self.border_title = "Why"
+
+    def show(self, plan: Plan) -> None:
+        """Show a plan's criteria, those that weigh most first."""
+        rows = sorted(plan.recommendation.criteria, key=lambda row: -row.weight)
+        self._criteria = {row.name: row for row in rows}
+        self._table.show([Row(row.name, _cells(row)) for row in rows])
+        self._show_reason(self._table.chosen)
+
+    def clear(self) -> None:
+        """Show nothing: there is no plan."""
+        self._criteria = {}
+        self._table.show([])
+        self._reason.update("")
+
+    @on(Rows.Chosen)
+    def _other_row(self, event: Rows.Chosen) -> None:
+        event.stop()
+        self._show_reason(event.key)
+
+    def _show_reason(self, name: str) -> None:
+        row = self._criteria.get(name)
+        self._reason.update(Text(printable(row.why), DIM) if row else "")
+
+
+def _cells(row: Criterion) -> tuple[tuple[str, str], ...]:
+    quiet = DIM if row.vote == "neutral" else ""
+    return ((row.name, quiet), _VOTES[row.vote], (row.observed, quiet), (row.threshold, DIM), (row.why, quiet))

@@ -1,0 +1,148 @@
+"""A form: labelled fields one under the other, each with room for its own fault and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui.format import BAD, DIM
+from fsgr_tui.tui.widgets.choice import Choice
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field.
+
+    Attributes:
+        flag: the command line's name for it; faults name flags, and so find their field.
+        values: what can be chosen; empty for free text.
+        hint: shown while the field is empty.
+    """
+
+    name: str
+    label: str
+    flag: str = ""
+    values: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def field_of(fields: Sequence[Field], values: Mapping[str, str], what: str, fix: str) -> str:
+    """The name of the field that a fault belongs to; empty when it belongs to none.
+
+    A fault names a flag, or the value that is wrong with its path or name; of several values the longest counts, since
+    a folder's path is the beginning of its files' paths. A flag that only the remedy names comes last.
+    """
+    flagged = [field for field in fields if field.flag]
+    for field in sorted(flagged, key=lambda field: -len(field.flag)):
+        if field.flag in what:
+            return field.name
+    quoted = [(len(values.get(field.name, "")), field.name) for field in fields if not field.values and len(values.get(field.name, "")) > 2]
+    named = [(length, name) for length, name in quoted if values[name] in what]
+    if named:
+        return max(named)[1]
+    return next((field.name for field in flagged if field.flag in fix), "")
+
+
+class Form(VerticalScroll, can_focus=False):
+    """Fields with their values; posts `Edited` at every change and `Entered` at Enter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", "Field above", show=False),
+        Binding("down", "app.focus_next", "Field below", show=False),
+    ]
+
+    class Edited(Message):
+        """A value changed."""
+
+    class Entered(Message):
+        """Enter was pressed in a field."""
+
+    def __init__(self, fields: Sequence[Field], values: Mapping[str, str], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id)
+        self._fields = {field.name: _FieldRow(field, values.get(field.name, "")) for field in fields}
+        self._known = {name: row.value for name, row in self._fields.items()}
+
+    def compose(self) -> ComposeResult:
+        """All fields."""
+        yield from self._fields.values()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The value of every field."""
+        return {name: row.value for name, row in self._fields.items()}
+
+    def fill(self, values: Mapping[str, str]) -> None:
+        """Set values without telling of it as an edit."""
+        for name, value in values.items():
+            self._fields[name].value = value
+        self._known = self.values
+
+    def show_fault(self, name: str, what: str, fix: str) -> None:
+        """Show a fault below its field, and none elsewhere; no name clears all."""
+        for each, row in self._fields.items():
+            row.show_fault(what if each == name else "", fix if each == name else "")
+        if name in self._fields:
+            self._fields[name].scroll_visible(animate=False)
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _edited(self, event: Message) -> None:
+        event.stop()
+        # An input also tells of values that were set by the program.
+        if self.values != self._known:
+            self._known = self.values
+            self.post_message(self.Edited())
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Entered())
+
+    def key_enter(self) -> None:
+        """Enter in a choice counts like Enter in a text."""
+        self.post_message(self.Entered())
+
+
+class _FieldRow(Vertical):
+    """Label, editor, and the fault below."""
+
+    def __init__(self, field: Field, value: str) -> None:
+        super().__init__()
+        self._label = Static(Text(field.label, DIM), markup=False, classes="label")
+        self._editor = Choice(field.values, value) if field.values else Input(value, placeholder=field.hint, compact=True, select_on_focus=False)
+        if isinstance(self._editor, Input):
+            # A blinking cursor would send bytes for ever.
+            self._editor.cursor_blink = False
+        self._fault = Static(markup=False, classes="fault")
+
+    def compose(self) -> ComposeResult:
+        """The line, and the fault."""
+        with Horizontal():
+            yield self._label
+            yield self._editor
+        yield self._fault
+
+    @property
+    def value(self) -> str:
+        """What the field holds."""
+        return self._editor.value
+
+    @value.setter
+    def value(self, value: str) -> None:
+        self._editor.value = value
+
+    def show_fault(self, what: str, fix: str) -> None:
+        """Show a fault and its remedy; empty words take them away."""
+        self._fault.display = bool(what)
+        text = Text.assemble((f"! {printable(what)}", BAD))
+        self._fault.update(text.append(f" {printable(fix)}") if fix else text)

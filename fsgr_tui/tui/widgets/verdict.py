@@ -1,0 +1,43 @@
+"""The verdict: which way, how sure, and what would change it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.core.units import printable
+from fsgr_tui.tui import format as layout
+from fsgr_tui.tui.format import BAD, DIM, WARN, WAY_STYLES, marked
+from fsgr_tui.tui.widgets.panel import Panel
+
+
+class VerdictPanel(Panel):
+    """The largest thing on the screen."""
+
+    TITLE: ClassVar[str] = "Verdict"
+
+    def show(self, plan: Plan) -> None:
+        """Show a plan's verdict."""
+        verdict = plan.recommendation
+        self.set_title(Text.assemble("Verdict", (f" · {verdict.confidence:.0%} sure" if verdict.mode != "none" else "", DIM)))
+        self.draw_with(lambda _width: draw(plan))
+
+    def show_problem(self, what: str, fix: str) -> None:
+        """Say why there is no plan."""
+        self.set_title("No plan")
+        text = layout.lines(Text(printable(what), BAD), printable(fix), Text("i changes what is planned, r looks again.", DIM))
+        self.draw_with(lambda _width: text)
+
+
+def draw(plan: Plan) -> Text:
+    """The verdict's lines, the most important first."""
+    verdict = plan.recommendation
+    time_row = next((row for row in verdict.criteria if row.name == "time" and row.vote != "neutral"), None)
+    parts = [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
+    if time_row and verdict.mode != "none":
+        parts.append(Text(printable(time_row.why)))
+    parts += [marked("›", flip, WAY_STYLES[verdict.mode], DIM) for flip in verdict.flips]
+    parts += [marked("!", warning, WARN, WARN) for warning in verdict.warnings]
+    return layout.lines(*parts)
