@@ -20,9 +20,9 @@ def open_screen(image_root: str | None, features_dir: str) -> int:
         text.echo(f"fsgr-tui: {reason}; `fsgr-tui --plan` tells the same as plain text.", sys.stderr)
         return EXIT_BAD_REQUEST
     # Only now: a refusal has to be quick, and Textual takes 0.15 s to import.
-    from fsgr_tui.tui.run import run_app
+    from fsgr_tui.tui.run import run_screen
 
-    return run_app(image_root, features_dir)
+    return run_screen(image_root, features_dir)
 
 
 def _no_screen() -> str:
@@ -30,5 +30,7 @@ def _no_screen() -> str:
         if stream is None or not stream.isatty():
             return f"the screen needs a terminal, and standard {name} is none"
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
-        return f"the screen needs a terminal that can address its cells, and TERM is {os.environ.get('TERM') or 'not set'}"
+        return (
+            f"the screen needs a terminal that can address its cells, and TERM is {os.environ.get('TERM') or 'not set'}"
+        )
     return ""

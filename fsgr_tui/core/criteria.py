@@ -89,12 +89,17 @@ def clip_swaps(facts: Facts) -> Criterion:
     name, threshold = "CLIP changes", "guide: often -> A"
     if swaps < MANY_SWAPS:
         return Criterion(name, str(swaps) if swaps else "none", threshold, "neutral", 0, "The features stay valid.")
-    break_even = facts.time.break_even_epochs
-    epochs = facts.intent.epochs * (facts.intent.experiments or 1) / swaps
-    if not isinstance(break_even, Unknown) and epochs > break_even.likely:
-        why = f"Each model is trained {epochs:.0f} epochs, and an extraction pays after {break_even.likely:.1f}: one model's file at a time."
+    point = facts.time.break_even_epochs
+    epochs = _epochs_per_model(facts)
+    if not isinstance(point, Unknown) and epochs > point.likely:
+        why = f"Each model is trained {epochs:.0f} epochs, and an extraction pays after {point.likely:.1f}: one model's file at a time."
         return Criterion(name, str(swaps), threshold, "neutral", 0, why)
     return Criterion(name, str(swaps), threshold, "A", 2, "Each model is trained too briefly to pay for its extraction.")
+
+
+def _epochs_per_model(facts: Facts) -> float:
+    """Epochs that share one extraction."""
+    return facts.intent.epochs * (facts.intent.experiments or 1) / (facts.intent.clip_swaps + 1)
 
 
 def batch_size(facts: Facts) -> Criterion:
@@ -131,14 +136,15 @@ def break_even(facts: Facts) -> Criterion:
     planned = facts.intent.epochs * (facts.intent.experiments or 1)
     point = facts.time.break_even_epochs
     name = "time"
+    observed = f"{planned} epochs planned" + (f" with {facts.intent.clip_swaps + 1} models" if facts.intent.clip_swaps else "")
     if isinstance(point, Unknown):
-        return Criterion(name, f"{planned} epochs planned", "break-even", "A", 2, "Precomputing saves no time here.")
-    threshold = f"pays after {point.likely:.1f} epochs"
-    if planned > point.likely:
+        return Criterion(name, observed, "break-even", "A", 2, "Precomputing saves no time here.")
+    threshold = f"pays after {point.likely:.1f} epochs a model"
+    if _epochs_per_model(facts) > point.likely:
         saved = facts.time.realtime_total.likely - facts.time.precomputed_total.likely
-        why = f"Saves about {format_duration(saved)} over {planned} epochs, extraction counted."
-        return Criterion(name, f"{planned} epochs planned", threshold, "B", 2, why)
-    return Criterion(name, f"{planned} epochs planned", threshold, "A", 2, "The extraction would not pay for itself.")
+        why = f"Saves about {format_duration(saved)}, the extraction counted."
+        return Criterion(name, observed, threshold, "B", 2, why)
+    return Criterion(name, observed, threshold, "A", 2, "The extraction would not pay for itself.")
 
 
 CRITERIA = (disk_space, experiments, gpu_memory, break_even, clip_swaps, batch_size, paper, quick_check)

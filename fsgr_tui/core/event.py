@@ -208,5 +208,6 @@ class RateWindow:
         if len(self._points) < 2:
             return None
         now = time.monotonic() if at is None else at
-        (first_at, first), (_, last) = self._points[0], self._points[-1]
-        return (last - first) / (now - first_at) if now > first_at else None
+        before = [point for point in self._points if point[0] <= now - self._seconds]
+        first_at, first = before[-1] if before else self._points[0]
+        return (self._points[-1][1] - first) / (now - first_at) if now > first_at else None

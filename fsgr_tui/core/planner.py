@@ -68,6 +68,7 @@ def _times(machine: Machine, dataset: DatasetFacts, intent: Intent, tower: Tower
     realtime_epoch = realtime.seconds_for(dataset.captions)
     precomputed_epoch = precomputed.seconds_for(dataset.captions)
     planned = intent.epochs * (intent.experiments or 1)
+    models = intent.clip_swaps + 1
     point = timing.break_even_epochs(extraction, realtime_epoch, precomputed_epoch)
     return TimePlan(
         extraction_rate=rate,
@@ -75,7 +76,7 @@ def _times(machine: Machine, dataset: DatasetFacts, intent: Intent, tower: Tower
         realtime_epoch=realtime_epoch,
         precomputed_epoch=precomputed_epoch,
         realtime_total=realtime_epoch.times(planned),
-        precomputed_total=extraction.plus(precomputed_epoch.times(planned)),
+        precomputed_total=extraction.times(models).plus(precomputed_epoch.times(planned)),
         break_even_epochs=point or Unknown("precomputing saves no time here"),
         epochs=intent.epochs,
         experiments=intent.experiments or 1,

@@ -264,6 +264,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 
             state: Any = load_file(str(path))
         else:
+            _require_torch_file(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
@@ -280,6 +281,14 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
         raise BadRequest(f"{path} holds no state dict.", "Give a file of model weights.")
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def _require_torch_file(path: Path) -> None:
+    """Raise ValueError unless the file begins as torch's zip archives or its older pickles do."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head not in (b"PK", b"\x80\x02"):
+        raise ValueError("it does not begin as a PyTorch file does")
 
 
 def _damaged(path: Path, error: BaseException) -> MachineCannot:

@@ -128,13 +128,20 @@ def prepare(request: ExtractRequest) -> Prepared:
 
 
 def start(prepared: Prepared) -> RunFolder:
-    """Start a prepared extraction as a job."""
+    """Start a prepared extraction as a job.
+
+    Raises:
+        MachineCannot: the output's folder or the run folder cannot be made.
+    """
     request = prepared.request
+    output = Path(request.output).absolute()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineCannot(f"{output.parent} is not writable: {error.strerror}.", "Choose another --output-path.") from None
     run = new_run("extract")
     images_file = run.folder / "images"
     write_image_list(images_file, prepared.images)
-    output = Path(request.output).absolute()
-    output.parent.mkdir(parents=True, exist_ok=True)
     spec = ExtractSpec(
         model=msgspec.structs.replace(request.model, clip_model=prepared.tower.name, weights=_absolute(request.model.weights)),
         images_file=str(images_file),

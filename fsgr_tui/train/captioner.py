@@ -109,7 +109,7 @@ def caption_loss(scores: Tensor, targets: Tensor, reduction: str = "mean") -> Te
         reduction: "mean" over words, or "sum".
     """
     return functional.cross_entropy(
-        scores.float().flatten(0, 1), targets.flatten(), reduction=reduction
+        scores.float().flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction=reduction
     )
 
 

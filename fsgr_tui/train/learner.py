@@ -158,6 +158,6 @@ class LossGuard:
         )
         return FoundFaults(
             f"The {what} since step {self._first_bad:,}, {self._in_a_row} steps in a row; {before}.",
-            "Check the features for values that are not finite, and try a lower learning rate or --precision fp32. "
+            "Check the features for values that are not finite, and try a lower --learning-rate. "
             "The last checkpoint is from before.",
         )

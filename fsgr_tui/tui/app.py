@@ -4,34 +4,68 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
+from textual.message import Message
 from textual.screen import Screen
 
 from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.core.units import Unknown, format_gib, printable
+from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.look import THEME
 from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter
-from fsgr_tui.tui.screens.place import Place
+from fsgr_tui.tui.screens.place import Place, own_keys
 from fsgr_tui.tui.screens.plan import PlanPlace
+from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.chrome import TopWords
 
+if TYPE_CHECKING:
+    from fsgr_tui.tui.screens.intent import NewPlan
+    from fsgr_tui.tui.screens.jobs import JobsPlace
+    from fsgr_tui.tui.screens.run import RunPlace
+
+JOBS_POLL_S = 1.0
+NAMES = ("plan", "run", "jobs", "features")
+MOVING = (
+    ("Tab", "Next panel or field"),
+    ("arrows", "Move or scroll in it"),
+    ("^p", "All commands by name"),
+    ("^z", "Suspend"),
+)
+
 
 class ScreenApp(App[int]):
-    """Holds the latest plan and the latest look at the jobs, and hands them to the places."""
+    """Keeps the latest plan and the latest look at the jobs, and hands them to the places.
 
-    CSS_PATH: ClassVar[str] = "screen.tcss"
-    TITLE: ClassVar[str] = "fsgr-tui"
+    Attributes:
+        crash: the text of a fault of our own, once there is one.
+    """
+
+    CSS_PATH = "screen.tcss"
+    DEFAULT_MODE = "plan"
+    TITLE = "fsgr-tui"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "place('plan')", "Plan", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        Binding("1", "place('plan')", "Go to Plan", show=False),
+        Binding("2", "place('run')", "Go to Run", show=False),
+        Binding("3", "place('jobs')", "Go to Jobs", show=False),
+        Binding("4", "place('features')", "Go to Features", show=False),
+        Binding("ctrl+z", "suspend_process", show=False),
     ]
+
+    class JobsLooked(Message):
+        """The jobs stand differently than at the last look."""
+
+        def __init__(self, seen: JobsSeen) -> None:
+            super().__init__()
+            self.seen = seen
 
     def __init__(
         self,
@@ -43,35 +77,160 @@ class ScreenApp(App[int]):
         driver_class: type[Driver] | None = None,
     ) -> None:
         super().__init__(driver_class=driver_class)
-        self.services = services
         self.crash = ""
-        self.last_words: tuple[str, ...] = ()
-        self._plain: list[LineFilter] = ([ColourlessFilter()] if self.no_color else []) + ([AsciiFilter()] if ascii_only else [])
-        self._plan_place = PlanPlace(services, Intent(), image_root, features_dir)
+        self._services = services
+        self._wanted = Wanted(Intent(), image_root, features_dir)
+        self._plan: Plan | None = None
+        self._seen = JobsSeen()
+        self._chosen_job = ""
+        self._looking = False
+        self._plain: list[LineFilter] = [ColourlessFilter()] if self.no_color else []
+        self._plain += [AsciiFilter()] if ascii_only else []
+        self._plan_place = PlanPlace(services, self._wanted)
+        self._places: dict[str, Place] = {"plan": self._plan_place}
+        for name in NAMES:
+            self.add_mode(name, partial(self._place, name))
         self.animation_level = "none"
         self.register_theme(THEME)
         self.theme = THEME.name
 
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """What a user should know after the screen has left: jobs go on."""
+        return tuple(f"{status.name} keeps running: fsgr-tui attach {status.name}" for status in self._seen.running)
+
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own filters, and those for terminals that show less; without colour nothing may turn into one."""
+        """Textual's own filters, and those for terminals that show less; without colour, nothing may turn into one."""
         return [*([] if self.no_color else super().get_line_filters()), *self._plain]
 
-    def get_default_screen(self) -> Screen[None]:
-        return self._plan_place
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette offers what has a key here, and nothing else."""
+        for active in own_keys(screen):
+            run = partial(self.run_action, active.binding.action, active.node)
+            yield SystemCommand(active.binding.description, f"key {self.get_key_display(active.binding)}", run)
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from ()
+    def on_mount(self) -> None:
+        """Follow the jobs."""
+        self._look_at_jobs()
+        self.set_interval(JOBS_POLL_S, self._look_at_jobs)
+
+    def action_place(self, name: str) -> None:
+        """Go to a place."""
+        # Not from under a question: its answer would be lost.
+        if isinstance(self.screen, Place):
+            self.switch_mode(name)
+
+    def action_extract(self) -> None:
+        """Go to the extraction form."""
+        self.action_place("run")
+
+    def action_help(self) -> None:
+        """Explain what is in front of the user."""
+        from fsgr_tui.tui.screens.asking import Help
+
+        place = self.screen
+        if isinstance(place, Place):
+            keys = [(self.get_key_display(active.binding), active.binding.description) for active in own_keys(place)]
+            self.push_screen(Help(place.NAME, place.ABOUT, (*keys, *MOVING)))
 
     def on_plan_place_planned(self, message: PlanPlace.Planned) -> None:
-        plan = message.plan
-        gpus = plan.machine.gpus
-        words = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "no GPU"
-        self._plan_place.show_top(TopWords((plan.machine.host.name, words, plan.dataset.root.rpartition("/")[2] or "no images"), 0))
+        """Hand a new plan on."""
+        self._plan = message.plan
+        for place in self._places.values():
+            place.show_plan(message.plan, self._wanted.features_dir)
+        self._fill_top_lines()
+
+    def on_plan_place_intent_wanted(self) -> None:
+        """Open the intent's form."""
+        from fsgr_tui.tui.screens.intent import IntentScreen
+
+        self.push_screen(IntentScreen(self._services, self._wanted), self._take_plan)
+
+    def on_run_place_started(self, message: RunPlace.Started) -> None:
+        """Show the new job."""
+        self._chosen_job = message.name
+        self._place("jobs").point_at(message.name)
+        self._look_at_jobs()
+        self.action_place("jobs")
+
+    def on_jobs_place_chosen_changed(self, message: JobsPlace.ChosenChanged) -> None:
+        """Follow another job."""
+        self._chosen_job = message.name
+        self._look_at_jobs()
+
+    def on_jobs_place_check_wanted(self, message: JobsPlace.CheckWanted) -> None:
+        """Check a job's output."""
+        self.action_place("features")
+        self._place("features").point_at(message.path)
+
+    def on_screen_app_jobs_looked(self, message: JobsLooked) -> None:
+        """Hand on how the jobs stand."""
+        self._seen = message.seen
+        for place in self._places.values():
+            place.show_jobs(message.seen)
+        self._fill_top_lines()
+
+    def _place(self, name: str) -> Place:
+        """A place; it is made, and its code imported, when it is first wanted: the first paint needs the plan only."""
+        if name not in self._places:
+            place = self._places[name] = self._new_place(name)
+            if self._plan is not None:
+                place.show_plan(self._plan, self._wanted.features_dir)
+            place.show_jobs(self._seen)
+            self._fill_top_lines()
+        return self._places[name]
+
+    def _new_place(self, name: str) -> Place:
+        if name == "run":
+            from fsgr_tui.tui.screens.run import RunPlace
+
+            return RunPlace(self._services)
+        if name == "jobs":
+            from fsgr_tui.tui.screens.jobs import JobsPlace
+
+            return JobsPlace(self._services)
+        from fsgr_tui.tui.screens.features import FeaturesPlace
+
+        return FeaturesPlace(self._services, self._wanted.features_dir)
+
+    def _take_plan(self, new: NewPlan | None) -> None:
+        if new is not None:
+            self._wanted = new.wanted
+            self._plan_place.take(new.wanted, new.plan)
+
+    def _fill_top_lines(self) -> None:
+        words = TopWords(_where(self._plan) if self._plan else (), len(self._seen.running))
+        for place in self._places.values():
+            place.show_top(words)
+
+    def _look_at_jobs(self) -> None:
+        # One look at a time: a file server that does not answer must not collect threads.
+        if not self._looking:
+            self._looking = True
+            self._fetch_jobs(self._chosen_job)
+
+    @work(thread=True, group="jobs")
+    def _fetch_jobs(self, chosen: str) -> None:
+        try:
+            seen = self._services.jobs(chosen)
+        finally:
+            self._looking = False
+        if seen != self._seen:
+            self.post_message(self.JobsLooked(seen))
 
     def _handle_exception(self, error: Exception) -> None:
-        """Keep the text of a crash for standard error, where it is printed once the terminal is restored."""
+        """Keep the text of a crash; it is told once the terminal is restored."""
         self.crash = self.crash or "".join(traceback.format_exception(error))
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
+        """End without Textual's own page of a crash, which would print all local variables."""
         self._close_messages_no_wait()
+
+
+def _where(plan: Plan) -> tuple[str, ...]:
+    """Host, GPUs and data set in a few words."""
+    count = len(plan.machine.gpus)
+    gpus = f"{count} GPU{'s' if count > 1 else ''}" if count else "no GPU"
+    root = plan.dataset.root.rstrip("/").rpartition("/")[2]
+    return (plan.machine.host.name, gpus, root or "no images")

@@ -9,7 +9,7 @@ from fsgr_tui.core.extraction import PRECISIONS, ModelChoice, Precision
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.planner import feature_path
 from fsgr_tui.core.tower import DTYPES, GRIDS, Dtype, Grid
-from fsgr_tui.tui.intent_form import number, words
+from fsgr_tui.tui.intent_form import number, path, words
 from fsgr_tui.tui.widgets.form import Field
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def request_for(texts: dict[str, str]) -> ExtractRequest:
     from fsgr_tui.service.extraction import ExtractRequest
 
     return ExtractRequest(
-        image_root=texts["image_root"].strip(),
+        image_root=path(texts["image_root"]),
         splits=words(texts["splits"]),
-        output=texts["output"].strip(),
+        output=path(texts["output"]),
         model=ModelChoice(
             clip_model=texts["clip_model"].strip(),
-            weights=texts["weights"].strip(),
+            weights=path(texts["weights"]),
             grid=cast("Grid", texts["grid"]),
             dtype=cast("Dtype", texts["dtype"]),
             precision=cast("Precision", texts["precision"]),
@@ -80,15 +80,15 @@ def request_for(texts: dict[str, str]) -> ExtractRequest:
 
 def command_line(texts: dict[str, str]) -> tuple[str, ...]:
     """The command that does the same as the form."""
-    argv = ["fsgr-tui", "extract", "--image-root", texts["image_root"].strip()]
+    argv = ["fsgr-tui", "extract", "--image-root", path(texts["image_root"])]
     for split in words(texts["splits"]):
         argv += ["--split", split]
-    argv += ["--output-path", texts["output"].strip()]
+    argv += ["--output-path", path(texts["output"])]
     for name, flag in (
         ("clip_model", "--clip-model"), ("weights", "--weights"), ("grid", "--grid"), ("dtype", "--dtype"),
         ("batch_size", "--batch-size"), ("workers", "--workers"), ("precision", "--precision"),
     ):  # fmt: skip
-        argv += [flag, texts[name].strip()]
+        argv += [flag, path(texts[name]) if name == "weights" else texts[name].strip()]
     if texts["existing"] != REFUSE:
         argv.append(f"--{texts['existing']}")
     return tuple(argv)

@@ -11,11 +11,14 @@ from fsgr_tui.core.job import JobProgress, JobState
 from fsgr_tui.core.plan import Plan, Way
 from fsgr_tui.core.units import format_bytes, printable
 
+# RIGHT-POINTING ANGLE, the mark of a way that is open.
+MARK = "\u203a"
 FULL, EMPTY = "▆", "▁"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 # Styles by meaning. Every one of them also differs in its words, so that nothing is lost without colour.
 DIM = "#8d9baa"
+TRACK = "#3a4853"
 GOOD = "#7fc98f"
 WARN = "#e5b567"
 BAD = "bold #f2777a"
@@ -59,16 +62,21 @@ def pad(text: str, cells: int) -> str:
 def bar(share: float, cells: int, style: str = WAY_B) -> Text:
     """A horizontal bar; anything above nothing shows at least one cell."""
     filled = min(cells, max(round(share * cells), 1 if share > 0 else 0))
-    return Text.assemble((FULL * filled, style), (EMPTY * (cells - filled), DIM))
+    return Text.assemble((FULL * filled, style), (EMPTY * (cells - filled), TRACK))
 
 
-def spark(values: Sequence[float], cells: int) -> str:
-    """The newest values as a row of columns from zero to their maximum, one cell each."""
+def columns(values: Sequence[float], cells: int, rows: int = 1) -> list[str]:
+    """The newest values as columns from zero to their maximum, a cell wide and so many rows high; the top row first."""
     shown = values[-cells:]
     top = max(shown, default=0.0)
-    if top <= 0:
-        return _SPARKS[0] * len(shown)
-    return "".join(_SPARKS[min(7, int(value / top * 7.999))] for value in shown)
+    heights = [round(value / top * 8 * rows) if top > 0 else 0 for value in shown]
+    drawn = []
+    for row in reversed(range(rows)):
+        floor = _SPARKS[0] if row == 0 else " "
+        drawn.append(
+            "".join(_SPARKS[min(8, height - 8 * row) - 1] if height > 8 * row else floor for height in heights)
+        )
+    return drawn
 
 
 def share(progress: JobProgress) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,9 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
     Raises:
         BadField: a number is none, or too small.
     """
-    said: dict[str, Any] = {name: number(name, texts[name], least, may_be_empty=name in _MAY_BE_EMPTY) for name, least in _LEAST.items()}
+    said: dict[str, Any] = {
+        name: number(name, texts[name], least, may_be_empty=name in _MAY_BE_EMPTY) for name, least in _LEAST.items()
+    }
     said |= {name: texts[name] == YES for name in ("quick_check", "paper", "adapters")}
     said |= {
         "clip_model": texts["clip_model"].strip(),
@@ -83,10 +86,10 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
         "dtype": None if texts["dtype"] == PLANNERS_CHOICE else texts["dtype"],
         "splits": words(texts["splits"]),
     }
-    features_dir = texts["features_dir"].strip()
+    features_dir = path(texts["features_dir"])
     if not features_dir:
         raise BadField("features_dir", "Features need a folder.", "Write features, or a path on a large disk.")
-    return Wanted(msgspec.structs.replace(before, **said), texts["image_root"].strip() or None, features_dir)
+    return Wanted(msgspec.structs.replace(before, **said), path(texts["image_root"]) or None, features_dir)
 
 
 def number(name: str, text: str, least: int, *, may_be_empty: bool = False) -> int | None:
@@ -109,3 +112,8 @@ def number(name: str, text: str, least: int, *, may_be_empty: bool = False) -> i
 def words(text: str) -> tuple[str, ...]:
     """Names separated by spaces or commas."""
     return tuple(text.replace(",", " ").split())
+
+
+def path(text: str) -> str:
+    """A path as a shell would hand it over."""
+    return os.path.expanduser(text.strip())  # noqa: PTH111 - a Path would drop a leading ./ and show another text than was typed

@@ -3,6 +3,8 @@
 Both are filters on finished lines, so that they hold for every widget, the library's own included.
 """
 
+# ruff: noqa: RUF001 - characters that look like ASCII ones are what this file replaces
+
 from __future__ import annotations
 
 import os
@@ -32,7 +34,9 @@ class AsciiFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - the filter's signature
         """The same segments in ASCII."""
-        return [Segment(text if text.isascii() else to_ascii(text), style, control) for text, style, control in segments]
+        return [
+            Segment(text if text.isascii() else to_ascii(text), style, control) for text, style, control in segments
+        ]
 
 
 class ColourlessFilter(LineFilter):
@@ -51,7 +55,10 @@ def _colourless(style: Style) -> Style:
 @lru_cache(4096)
 def to_ascii(text: str) -> str:
     """Text in ASCII that takes as many cells."""
-    return "".join(char if char.isascii() else _ASCII.get(char, "+" if "─" <= char <= "╿" else "?" * cell_len(char)) for char in text)
+    return "".join(
+        char if char.isascii() else _ASCII.get(char, "+" if "─" <= char <= "╿" else "?" * cell_len(char))
+        for char in text
+    )
 
 
 def shows_unicode(stream: TextIO, environment: Mapping[str, str]) -> bool:

@@ -7,9 +7,7 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
-
-from platformdirs import user_state_path
+from concurrent.futures import ThreadPoolExecutor
 
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
 from fsgr_tui.core.units import printable
@@ -21,17 +19,29 @@ from fsgr_tui.tui.terminal import TerminalDriver, leave_on_signals
 WORKERS_MAY_END_S = 0.3
 
 
-def run_app(image_root: str | None, features_dir: str) -> int:
-    """Show the screen; returns the exit code.
+def run_screen(image_root: str | None, features_dir: str) -> int:
+    """Show the screen of this machine; returns the exit code."""
+    return run_app(real_app(image_root, features_dir))
+
+
+def real_app(image_root: str | None, features_dir: str) -> ScreenApp:
+    """The app on this machine's services and this process's terminal."""
+    ascii_only = not shows_unicode(sys.stdout, first_environment())
+    return ScreenApp(real_services(), image_root, features_dir, ascii_only=ascii_only, driver_class=TerminalDriver)
+
+
+def run_app(app: ScreenApp) -> int:
+    """Run an app to its end; returns the exit code.
 
     A worker that waits for a disk which does not answer cannot be ended, and Python would wait for it at exit; so the
     process ends itself when one is left.
     """
-    ascii_only = not shows_unicode(sys.stdout, first_environment())
-    app = ScreenApp(real_services(), image_root, features_dir, ascii_only=ascii_only, driver_class=TerminalDriver)
+    workers = ThreadPoolExecutor(8, "worker")
     loop = asyncio.new_event_loop()
+    loop.set_default_executor(workers)
     loop.call_soon(leave_on_signals, app)
     app.run(loop=loop)
+    workers.shutdown(wait=False, cancel_futures=True)
     code = EXIT_FOUND_FAULTS if app.crash else app.return_code or EXIT_OK
     if app.crash:
         _tell_crash(app.crash)
@@ -42,6 +52,8 @@ def run_app(image_root: str | None, features_dir: str) -> int:
 
 
 def _tell_crash(crash: str) -> None:
+    from platformdirs import user_state_path
+
     folder = user_state_path("fsgr-tui", appauthor=False)
     path = folder / time.strftime("crash-%Y%m%d-%H%M%S.log")
     try:

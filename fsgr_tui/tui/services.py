@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsgr_tui.core.errors import MachineCannot
-from fsgr_tui.core.machine import Machine
 from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.tui.watching import JobsSeen, RunWatch
+from fsgr_tui.tui.seen import JobsSeen
 
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
+    from fsgr_tui.tui.watching import RunWatch
 
 FEATURE_SUFFIXES = (".hdf5", ".h5")
 
@@ -48,7 +48,7 @@ class Services:
         jobs: how all jobs stand, with the details of the one that was named.
         stop: asks a job to stop: the first time gently, the second time at once.
         files: feature files in a folder, and those among further paths that are there.
-        check: checks a feature file (against the images of a root when one is named), telling rows read of rows to read.
+        check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
         now: Unix time in seconds.
     """
 
@@ -66,8 +66,16 @@ class Services:
 
 def real_services() -> Services:
     """The services of this machine."""
+    watch: list[RunWatch] = []
+
+    def jobs(chosen: str) -> JobsSeen:
+        from fsgr_tui.tui.watching import RunWatch
+
+        watch[:] = watch or [RunWatch()]
+        return watch[0].look(chosen)
+
     return Services(
-        plan=_plan, replan=_replan, workers=_workers, prepare=_prepare, start=_start, jobs=RunWatch().look, stop=_stop,
+        plan=_plan, replan=_replan, workers=_workers, prepare=_prepare, start=_start, jobs=jobs, stop=_stop,
         files=_files, check=_check, now=time.time,
     )  # fmt: skip
 

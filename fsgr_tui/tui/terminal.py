@@ -47,6 +47,7 @@ class TerminalWriter(threading.Thread):
         """Hand text over; returns at once.
 
         Args:
+            text: escapes and text.
             must: text that may not be dropped, as what restores the terminal.
         """
         with self._ready:
@@ -90,7 +91,7 @@ class TerminalWriter(threading.Thread):
         while data:
             try:
                 data = data[os.write(self._fileno, data) :]
-            except BlockingIOError:
+            except BlockingIOError:  # noqa: PERF203 - each write may fail for itself
                 select.select([], [self._fileno], [])
             except OSError:
                 # The terminal is gone; the driver's watch ends the screen.
@@ -105,22 +106,24 @@ class TerminalDriver(LinuxDriver):
     terminal, and it notices that the terminal is gone: reading from it then gives nothing, at once and for ever.
     """
 
-    def __init__(self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         stream = sys.__stdout__
         if stream is None:
             raise RuntimeError("there is no standard output")
-        self._file = stream
+        self._file = self._stream = stream
         self._writer: TerminalWriter | None = None
         self._watching = threading.Event()
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
-        self._writer = TerminalWriter(self._file.fileno(), self._file.encoding, self._repaint)
+        self._writer = TerminalWriter(self._stream.fileno(), self._stream.encoding, self._repaint)
         self._writer.start()
         self._watching.clear()
         threading.Thread(target=self._watch, daemon=True, name="terminal-watch").start()
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # it has no annotations
 
     def stop_application_mode(self) -> None:
         """Give the terminal back as it was."""

@@ -4,51 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.event import EventReader, Phase, Progress
-from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder, all_runs
+from fsgr_tui.tui.seen import JobCourse, JobsSeen
 
 JOBS_SHOWN = 200
 RATES_KEPT = 400
 LOG_TAIL_BYTES = 64_000
 LOG_TAIL_LINES = 300
-
-
-@dataclass(frozen=True)
-class JobCourse:
-    """What one job left behind so far.
-
-    Attributes:
-        rates: units per second over the present phase, oldest first.
-        log: the last lines of its output, printable.
-    """
-
-    name: str
-    rates: tuple[float, ...] = ()
-    log: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class JobsSeen:
-    """All jobs at one moment, the newest first; `unreadable` names the run folders that say nothing."""
-
-    statuses: tuple[JobStatus, ...] = ()
-    course: JobCourse | None = None
-    unreadable: tuple[str, ...] = ()
-
-    @property
-    def running(self) -> tuple[JobStatus, ...]:
-        """Those that have not ended."""
-        return tuple(status for status in self.statuses if not status.ended_for_good)
-
-    def find(self, name: str) -> JobStatus | None:
-        """The job of that name."""
-        return next((status for status in self.statuses if status.name == name), None)
 
 
 class RunWatch:
@@ -72,7 +39,7 @@ class RunWatch:
         for run in runs:
             try:
                 statuses.append(run.read_status())
-            except BadRequest:
+            except BadRequest:  # noqa: PERF203 - one damaged folder must not hide the others
                 unreadable.append(run.name)
         wanted = next((run for run in runs if run.name == chosen), runs[0] if runs else None)
         return JobsSeen(tuple(statuses), self._course(wanted) if wanted else None, tuple(unreadable))

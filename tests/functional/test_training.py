@@ -24,8 +24,10 @@ from fsgr_tui.core.event import EVENTS_VARIABLE, EventReader, EventWriter, Fault
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice  # noqa: E402
 from fsgr_tui.core.training import CaptionerSize, TrainSpec  # noqa: E402
 from fsgr_tui.demo.dataset import write_dataset  # noqa: E402
+from fsgr_tui.extract.encoder import make_encoder  # noqa: E402
 from fsgr_tui.features.images import Image, read_image_list, write_image_list  # noqa: E402
 from fsgr_tui.features.reader import MissingIds  # noqa: E402
+from fsgr_tui.train.data import PrecomputedGrids, RealtimeGrids  # noqa: E402
 from fsgr_tui.train.loop import train  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -179,6 +181,19 @@ def test_both_data_paths_give_the_same_losses(both):
     one, other = both["precomputed"], both["realtime"]
     assert list(one.losses.values()) == pytest.approx(list(other.losses.values()), rel=1e-3)
     assert one.result["val_loss"] == pytest.approx(other.result["val_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_both_data_paths_give_the_same_features(data, dtype):
+    choice = msgspec.structs.replace(MODEL, dtype=str(dtype).removeprefix("torch."))
+    realtime = RealtimeGrids(read_image_list(data.images_file), make_encoder(choice), choice, workers=2)
+    precomputed = PrecomputedGrids(data.features, torch.device("cpu"), workers=2)
+    ids = image_ids(data, "dev")[::3]
+    (one,), (other,) = ([source.grids(batch) for batch in source.batches([ids])] for source in (precomputed, realtime))
+    assert one.dtype == other.dtype == torch.float32
+    assert one.shape == other.shape == (len(ids), 49, 96)
+    torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3)
+    assert torch.equal(other.half().float(), other) == (dtype == torch.float16)
 
 
 def test_other_features_give_other_losses(data, both, tmp_path):

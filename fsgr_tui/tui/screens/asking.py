@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import DIM
+from fsgr_tui.tui.widgets.words import Words
 
 
 class Question(ModalScreen[bool]):
@@ -32,7 +32,7 @@ class Question(ModalScreen[bool]):
         """The question and its keys."""
         with Vertical(classes="box"):
             keys = Text.assemble(("y", "bold"), " yes   ", ("n", "bold"), " no")
-            yield Static(layout.lines(Text(printable(self._question), "bold"), printable(self._consequence), "", keys), markup=False)
+            yield Words(layout.lines(Text(printable(self._question), "bold"), printable(self._consequence), "", keys))
 
     def action_answer(self, answer: bool) -> None:
         """Give the answer back."""
@@ -52,7 +52,9 @@ class Help(ModalScreen[None]):
         """Words, then keys."""
         keys = [Text.assemble((f"{key:>12}  ", "bold"), words) for key, words in self._keys]
         with VerticalScroll(classes="box"):
-            yield Static(layout.lines(Text(self._title, "bold"), self._about, "", *keys, "", Text("Escape closes this.", DIM)), markup=False)
+            yield Words(
+                layout.lines(Text(self._title, "bold"), self._about, "", *keys, "", Text("Escape closes this.", DIM))
+            )
 
     def action_close(self) -> None:
         """Back to the place."""

@@ -13,7 +13,6 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Static
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Plan
@@ -23,9 +22,17 @@ from fsgr_tui.tui.format import BAD, DIM
 from fsgr_tui.tui.intent_form import FIELDS, BadField, Wanted, from_texts, to_texts
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.form import Form, field_of
+from fsgr_tui.tui.widgets.words import Words
 
 PAUSE_S = 0.3
-KEYS = Text.assemble(("Enter", "bold"), (" plan with this   ", DIM), ("Escape", "bold"), (" leave it as it was   ", DIM), ("Tab", "bold"), (" next   ", DIM), ("left right", "bold"), (" choose", DIM))
+KEYS = Text.assemble(
+    ("Enter", "bold"),
+    (" plan with this  ", DIM),
+    ("Esc", "bold"),
+    (" leave it  ", DIM),
+    ("arrows", "bold"),
+    (" move and choose", DIM),
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
         """The form, the verdict that would follow, and the keys."""
         with Vertical(classes="box", id="intent"):
             yield Form(FIELDS, to_texts(self._before))
-            yield Static(Text("looking ...", DIM), markup=False, id="outcome")
-            yield Static(KEYS, markup=False)
+            yield Words(Text("looking ...", DIM), id="outcome")
+            yield Words(KEYS)
 
     def on_mount(self) -> None:
         """Say what follows from the present answers."""
@@ -121,7 +128,7 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
             self._show_fault(field_of(FIELDS, form.values, message.outcome.what, message.outcome.fix), message.outcome)
             return
         form.show_fault("", "", "")
-        self.query_one("#outcome", Static).update(layout.verdict_line(message.outcome))
+        self.query_one("#outcome", Words).say(layout.verdict_line(message.outcome))
         if message.wanted == self._said():
             self._ready = NewPlan(message.wanted, message.outcome)
             if self._accepting:
@@ -136,5 +143,9 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
     def _show_fault(self, name: str, problem: Problem) -> None:
         self._accepting = False
         self.query_one(Form).show_fault(name, problem.what, problem.fix)
-        words = Text("no plan for this", BAD) if name else layout.lines(Text(printable(problem.what), BAD), printable(problem.fix))
-        self.query_one("#outcome", Static).update(words)
+        words = (
+            Text("no plan for this", BAD)
+            if name
+            else layout.lines(Text(printable(problem.what), BAD), printable(problem.fix))
+        )
+        self.query_one("#outcome", Words).say(words)

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.app import App, ComposeResult
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.tui.seen import JobsSeen
+from fsgr_tui.tui.widgets.choice import Choice
 from fsgr_tui.tui.widgets.chrome import LEAST_HEIGHT, LEAST_WIDTH, KeyLine, NoRoom, TopLine, TopWords
+
+_LIBRARY_KEYS = {
+    key
+    for binding in (*Screen.BINDINGS, *App.BINDINGS)
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}
+
+
+def own_keys(screen: Screen[Any]) -> list[ActiveBinding]:
+    """The keys of the place and the program that do something now, without those of the library's widgets."""
+    return [
+        active
+        for active in screen.active_bindings.values()
+        if isinstance(active.node, (Screen, App))
+        and active.enabled
+        and active.binding.description
+        and active.binding.action != "command_palette"
+        and active.binding.key not in _LIBRARY_KEYS
+    ]
 
 
 class Place(Screen[None]):
@@ -17,14 +41,18 @@ class Place(Screen[None]):
 
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [
         (0, "-no-width"), (LEAST_WIDTH, "-narrow"), (80, "-normal"), (110, "-wide"), (160, "-huge"),
     ]  # fmt: skip
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-no-height"), (LEAST_HEIGHT, "-low"), (32, "-tall")]
+    VERTICAL_BREAKPOINTS = [
+        (0, "-no-height"),
+        (LEAST_HEIGHT, "-low"),
+        (32, "-tall"),
+    ]
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = "TopLine, KeyLine"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "enlarge", "Enlarge"),
-        Binding("escape", "let_go", "Back", show=False),
+        Binding("escape", "let_go", "Back", key_display="Esc"),
     ]
 
     def __init__(self) -> None:
@@ -46,12 +74,21 @@ class Place(Screen[None]):
         """Fill the top line."""
         self._top.show(words)
 
+    def show_plan(self, plan: Plan, features_dir: str) -> None:
+        """Know the latest plan, where it matters."""
+
+    def show_jobs(self, seen: JobsSeen) -> None:
+        """Know how the jobs stand, where it matters."""
+
+    def point_at(self, what: str) -> None:
+        """Turn to one of the things that this place shows."""
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
         """Offer only what does something."""
         if action == "enlarge":
             return self.maximized is None and self._panel_in_focus() is not None
         if action == "let_go":
-            return self.maximized is not None or self.focused is not None
+            return self.maximized is not None or isinstance(self.focused, (Input, Choice))
         return True
 
     def action_enlarge(self) -> None:

@@ -11,19 +11,30 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
-from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.costs import CostsPanel
 from fsgr_tui.tui.widgets.criteria import CriteriaPanel
 from fsgr_tui.tui.widgets.details import DatasetPanel, GuidePanel, LadderPanel, NextPanel
 from fsgr_tui.tui.widgets.machine import MachinePanel
+from fsgr_tui.tui.widgets.panel import PlanPanel
 from fsgr_tui.tui.widgets.storage import StoragePanel
 from fsgr_tui.tui.widgets.verdict import VerdictPanel
 
 REFRESH_S = 5.0
 
-PANELS = (VerdictPanel, MachinePanel, CostsPanel, StoragePanel, NextPanel, DatasetPanel, LadderPanel, GuidePanel)
+PANELS: tuple[type[PlanPanel], ...] = (
+    VerdictPanel,
+    MachinePanel,
+    CostsPanel,
+    StoragePanel,
+    NextPanel,
+    DatasetPanel,
+    LadderPanel,
+    GuidePanel,
+)
 
 
 class PlanPlace(Place):
@@ -31,13 +42,13 @@ class PlanPlace(Place):
 
     NAME: ClassVar[str] = "Plan"
     ABOUT: ClassVar[str] = (
-        "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features that are "
-        "extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
+        "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features that "
+        "are extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
         "The machine is read again every few seconds."
     )
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "extract", "Extract"),
+        Binding("e", "app.extract", "Extract"),
         Binding("i", "intent", "Intent"),
         Binding("r", "look_again", "Refresh"),
     ]
@@ -59,13 +70,10 @@ class PlanPlace(Place):
     class IntentWanted(Message):
         """The user wants to change what is planned."""
 
-    class ExtractWanted(Message):
-        """The user wants to extract what the plan says."""
-
-    def __init__(self, services: Services, intent: Intent, image_root: str | None, features_dir: str) -> None:
+    def __init__(self, services: Services, wanted: Wanted) -> None:
         super().__init__()
         self._services = services
-        self._intent, self._image_root, self._features_dir = intent, image_root, features_dir
+        self._wanted = wanted
         self._plan: Plan | None = None
         self._busy = False
 
@@ -87,9 +95,9 @@ class PlanPlace(Place):
         self.call_after_refresh(self._fetch_plan)
         self.set_interval(REFRESH_S, self._follow_machine)
 
-    def plan_for(self, plan: Plan, image_root: str | None, features_dir: str) -> None:
-        """Take over a plan that was made for another intent."""
-        self._intent, self._image_root, self._features_dir = plan.intent, image_root, features_dir
+    def take(self, wanted: Wanted, plan: Plan) -> None:
+        """Take over another intent with its plan."""
+        self._wanted = wanted
         self.post_message(self.Planned(plan))
 
     def action_look_again(self) -> None:
@@ -100,29 +108,26 @@ class PlanPlace(Place):
         """Ask for the intent."""
         self.post_message(self.IntentWanted())
 
-    def action_extract(self) -> None:
-        """Ask for the extraction form."""
-        self.post_message(self.ExtractWanted())
-
     def _follow_machine(self) -> None:
         # One reading at a time: a disk that does not answer must not collect threads.
         if self._plan is not None and not self._busy and self.app.screen is self:
             self._busy = True
-            self._fetch_again(self._plan, self._features_dir)
+            self._fetch_again(self._plan)
 
     @work(thread=True, exclusive=True, group="plan")
     def _fetch_plan(self) -> None:
+        wanted = self._wanted
         try:
-            plan = self._services.plan(self._intent, self._image_root, self._features_dir)
+            plan = self._services.plan(wanted.intent, wanted.image_root, wanted.features_dir)
         except Problem as problem:
             self.post_message(self.NotPlanned(problem))
         else:
             self.post_message(self.Planned(plan))
 
     @work(thread=True, group="machine")
-    def _fetch_again(self, plan: Plan, features_dir: str) -> None:
+    def _fetch_again(self, plan: Plan) -> None:
         try:
-            fresh = self._services.replan(plan, features_dir)
+            fresh = self._services.replan(plan, self._wanted.features_dir)
         except Problem as problem:
             self.post_message(self.NotPlanned(problem))
             return

@@ -8,12 +8,12 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Static
 
 from fsgr_tui.tui.format import DIM, WAY_B
+from fsgr_tui.tui.widgets.words import Words
 
 
-class Choice(Static, can_focus=True):
+class Choice(Words, can_focus=True):
     """Shows its values side by side; the chosen one stands out by its mark too, not by colour alone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -29,7 +29,7 @@ class Choice(Static, can_focus=True):
             self.choice = choice
 
     def __init__(self, values: Sequence[str], chosen: str, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
-        super().__init__(markup=False, id=id)
+        super().__init__(id=id)
         self._values = tuple(values)
         self._at = self._values.index(chosen) if chosen in self._values else 0
 
@@ -69,4 +69,4 @@ class Choice(Static, can_focus=True):
                 line.append(f"[{value}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}")
             else:
                 line.append(f" {value} ", DIM)
-        self.update(line)
+        self.say(line)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.widgets import Static
 
 from fsgr_tui.tui.format import DIM, WAY_B, cut
+from fsgr_tui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
+EVERYWHERE = ("enlarge", "help", "quit", "command_palette")
 PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
 
 
@@ -26,11 +27,11 @@ class TopWords:
     running: int = 0
 
 
-class TopLine(Static):
+class TopLine(Words):
     """The program's name, where we are, and the places with their keys."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(markup=False)
+        super().__init__()
         self._place = place
         self._words = TopWords()
 
@@ -55,14 +56,14 @@ class TopLine(Static):
         words = " · ".join(self._words.where)
         line.append(cut(words, max(0, room)), DIM)
         line.append(" " * max(1, self.size.width - line.cell_len - places.cell_len))
-        self.update(line.append_text(places))
+        self.say(line.append_text(places))
 
 
-class KeyLine(Static):
+class KeyLine(Words):
     """The keys that work now, the most wanted first; those that find no room are in `?` and Ctrl-P."""
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
 
     def on_mount(self) -> None:
         """Follow the screen's keys."""
@@ -77,7 +78,8 @@ class KeyLine(Static):
             return
         line = Text(" ")
         seen = set()
-        for active in screen.active_bindings.values():
+        # The place's own keys first; those that work everywhere after them.
+        for active in sorted(screen.active_bindings.values(), key=lambda active: active.binding.action in EVERYWHERE):
             binding = active.binding
             if not binding.show or not active.enabled or binding.action in seen:
                 continue
@@ -86,19 +88,19 @@ class KeyLine(Static):
             if line.cell_len + cell_len(key) + cell_len(words) + 3 > self.size.width:
                 break
             line.append(key, "bold").append(f" {words}  ", DIM)
-        self.update(line)
+        self.say(line)
 
 
-class NoRoom(Static):
+class NoRoom(Words):
     """Says how much room the screen needs; shown instead of everything else."""
 
     def __init__(self) -> None:
-        super().__init__(markup=False)
+        super().__init__()
 
     def on_resize(self) -> None:
         """Say the present size."""
         size = self.app.size
-        self.update(
+        self.say(
             f"fsgr-tui needs {LEAST_WIDTH} x {LEAST_HEIGHT} cells; here are {size.width} x {size.height}.\n"
             "Enlarge the window, or use fsgr-tui --plan.\n\nq quits."
         )

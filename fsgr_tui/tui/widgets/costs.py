@@ -11,12 +11,12 @@ from fsgr_tui.core.plan import Plan
 from fsgr_tui.service.markdown import time_rows
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import DIM, WAY_A, WAY_B, pad
-from fsgr_tui.tui.widgets.panel import Panel
+from fsgr_tui.tui.widgets.panel import PlanPanel
 
 HEADER = ("", "realtime", "precomputed", "basis")
 
 
-class CostsPanel(Panel):
+class CostsPanel(PlanPanel):
     """Answers "is it worth it"."""
 
     TITLE: ClassVar[str] = "Time and GPU memory"
@@ -28,24 +28,32 @@ class CostsPanel(Panel):
 
 def draw(plan: Plan, width: int) -> Text:
     """The same rows as the report has; spans are left out where they find no room."""
-    table = [HEADER, *time_rows(plan)]
-    widths = _widths(table)
-    if sum(widths) + 6 > width:
-        table = [tuple(cell.split(" (")[0] for cell in row) for row in table]
-        widths = _widths(table)
-    # The label gives way first: its beginning tells enough.
-    widths[0] = max(10, min(widths[0], width - sum(widths[1:]) - 6))
+    rows = time_rows(plan)
+    gap, widths = 2, _widths(rows)
+    if sum(widths) + 3 * gap > width:
+        rows = [_without_span(row) for row in rows]
+        widths = _widths(rows)
+    if sum(widths) + 3 * gap > width:
+        # What is no time or size of both ways stands in the verdict, too.
+        gap, rows = 1, [row for row in rows if row[1]]
+        widths = _widths(rows)
+    # The label gives way last: its beginning tells enough.
+    widths[0] = max(8, min(widths[0], width - sum(widths[1:]) - 3 * gap))
     mode = plan.recommendation.mode
     styles = (DIM, WAY_A if mode == "realtime" else "", WAY_B if mode == "precomputed" else "", DIM)
     parts = []
-    for number, row in enumerate(table):
+    for number, row in enumerate([HEADER, *rows]):
         line = Text()
         for cell, cells, style in zip(row, widths, styles, strict=True):
-            line.append(pad(cell, cells) + "  ", f"{style} bold" if number == 0 and cell else style)
+            line.append(pad(cell, cells) + " " * gap, f"{style} bold" if number == 0 and cell else style)
         line.rstrip()
         parts.append(line)
     return layout.lines(*parts)
 
 
-def _widths(table: list[tuple[str, ...]]) -> list[int]:
-    return [max(cell_len(row[column]) for row in table) for column in range(len(HEADER))]
+def _without_span(row: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(cell.split(" (")[0] for cell in row)
+
+
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    return [max(cell_len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]

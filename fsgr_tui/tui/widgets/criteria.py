@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Static
-from rich.text import Text
 
 from fsgr_tui.core.plan import Criterion, Plan, Vote
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.format import BAD, DIM, WAY_A, WAY_B
 from fsgr_tui.tui.widgets.rows import Column, Row, Rows
+from fsgr_tui.tui.widgets.words import Words
 
-_VOTES: dict[Vote, tuple[str, str]] = {"A": ("A", f"bold {WAY_A}"), "B": ("B", f"bold {WAY_B}"), "neutral": ("·", DIM), "blocks": ("no B", BAD)}
+_VOTES: dict[Vote, tuple[str, str]] = {
+    "A": ("A", f"bold {WAY_A}"),
+    "B": ("B", f"bold {WAY_B}"),
+    "neutral": ("·", DIM),
+    "blocks": ("no B", BAD),
+}
 REASON_COLUMN_FROM = 104
 
 
@@ -34,7 +39,7 @@ class CriteriaPanel(Vertical):
                 Column("because", from_width=REASON_COLUMN_FROM),
             )
         )
-        self._reason = Static("looking ...", markup=False, id="reason")
+        self._reason = Words("looking ...", id="reason")
 
     def compose(self) -> ComposeResult:
         """The table above its reason."""
@@ -43,7 +48,7 @@ class CriteriaPanel(Vertical):
 
     def on_mount(self) -> None:
         """Name the panel."""
-        self.border_title = "Why"
+        self.border_title = Text.assemble(" Why ", ("· A realtime, B precomputed ", DIM))
 
     def show(self, plan: Plan) -> None:
         """Show a plan's criteria, those that weigh most first."""
@@ -56,7 +61,7 @@ class CriteriaPanel(Vertical):
         """Show nothing: there is no plan."""
         self._criteria = {}
         self._table.show([])
-        self._reason.update("")
+        self._reason.say("")
 
     @on(Rows.Chosen)
     def _other_row(self, event: Rows.Chosen) -> None:
@@ -65,7 +70,7 @@ class CriteriaPanel(Vertical):
 
     def _show_reason(self, name: str) -> None:
         row = self._criteria.get(name)
-        self._reason.update(Text(printable(row.why), DIM) if row else "")
+        self._reason.say(Text(printable(row.why), DIM) if row else "")
 
 
 def _cells(row: Criterion) -> tuple[tuple[str, str], ...]:

@@ -11,23 +11,26 @@ from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service.markdown import dataset_rows
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, WAY_B, marked
-from fsgr_tui.tui.widgets.panel import Panel
+from fsgr_tui.tui.format import BAD, DIM, GOOD, MARK, WARN, WAY_B, marked
+from fsgr_tui.tui.widgets.panel import PlanPanel
 
 
-class NextPanel(Panel):
+class NextPanel(PlanPanel):
     """What to run next, ready to copy."""
 
     TITLE: ClassVar[str] = "Next"
 
     def show(self, plan: Plan) -> None:
         """Show a plan's commands."""
-        steps = [Text.assemble((f"{step.what}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv))) for step in plan.commands]
+        steps = [
+            Text.assemble((f"{step.what}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
+            for step in plan.commands
+        ]
         text = layout.lines(*steps) if steps else Text("Make room on a disk, or find a GPU; then r looks again.", WARN)
         self.draw_with(lambda _width: text)
 
 
-class DatasetPanel(Panel):
+class DatasetPanel(PlanPanel):
     """What the plan is for."""
 
     TITLE: ClassVar[str] = "Data set"
@@ -35,7 +38,11 @@ class DatasetPanel(Panel):
     def show(self, plan: Plan) -> None:
         """Show a plan's splits."""
         dataset = plan.dataset
-        where = Text(printable(dataset.root), DIM) if dataset.root else Text("no image root: the published counts are planned with", DIM)
+        where = (
+            Text(printable(dataset.root), DIM)
+            if dataset.root
+            else Text("no image root: the published counts are planned with", DIM)
+        )
         parts = [where]
         for name, count, size, remarks in dataset_rows(dataset):
             line = Text.assemble((f"{name}  ", "bold"), f"{count}, {size}")
@@ -44,7 +51,7 @@ class DatasetPanel(Panel):
         self.draw_with(lambda _width: text)
 
 
-class LadderPanel(Panel):
+class LadderPanel(PlanPanel):
     """The choices from the largest to the smallest."""
 
     TITLE: ClassVar[str] = "Choices, largest first"
@@ -56,15 +63,16 @@ class LadderPanel(Panel):
         for rung in plan.ladder:
             is_chosen = (rung.grid, rung.dtype, rung.splits) == (chosen.grid, chosen.dtype, chosen.splits)
             fits, style = {True: ("fits", GOOD), False: ("does not fit", BAD), None: ("unknown", WARN)}[rung.fits]
-            mark = "›" if is_chosen and plan.recommendation.mode == "precomputed" else " "
+            mark = MARK if is_chosen and plan.recommendation.mode == "precomputed" else " "
             splits = "" if len(rung.splits) == len(plan.dataset.splits) else f", only {', '.join(rung.splits)}"
-            body = f"{rung.label}  {format_bytes(rung.feature_bytes)}{splits}, {format_bytes(rung.need_bytes)} with checkpoints and reserve: "
+            need = f"{format_bytes(rung.need_bytes)} with checkpoints and reserve"
+            body = f"{rung.label}  {format_bytes(rung.feature_bytes)}{splits}, {need}: "
             parts.append(marked(mark, body, f"bold {WAY_B}").append(fits, style))
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)
 
 
-class GuidePanel(Panel):
+class GuidePanel(PlanPanel):
     """The guide's numbers beside the truth."""
 
     TITLE: ClassVar[str] = "The guide's numbers"
@@ -73,7 +81,7 @@ class GuidePanel(Panel):
         """Show what the guide says, what arithmetic gives, and why they differ."""
         parts = []
         for row in plan.guide:
-            line = Text.assemble((f"{row.what}: ", "bold"), (row.guide, DIM), (" › ", WAY_B), row.computed)
+            line = Text.assemble((f"{row.what}: ", "bold"), (row.guide, DIM), (f" {MARK} ", WAY_B), row.computed)
             parts.append(line.append(f"  {row.note}", DIM) if row.note else line)
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)

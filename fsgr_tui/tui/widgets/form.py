@@ -12,11 +12,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.format import BAD, DIM
 from fsgr_tui.tui.widgets.choice import Choice
+from fsgr_tui.tui.widgets.words import Words
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def field_of(fields: Sequence[Field], values: Mapping[str, str], what: str, fix:
     for field in sorted(flagged, key=lambda field: -len(field.flag)):
         if field.flag in what:
             return field.name
-    quoted = [(len(values.get(field.name, "")), field.name) for field in fields if not field.values and len(values.get(field.name, "")) > 2]
+    quoted = [
+        (len(values.get(field.name, "")), field.name)
+        for field in fields
+        if not field.values and len(values.get(field.name, "")) > 2
+    ]
     named = [(length, name) for length, name in quoted if values[name] in what]
     if named:
         return max(named)[1]
@@ -118,12 +123,16 @@ class _FieldRow(Vertical):
 
     def __init__(self, field: Field, value: str) -> None:
         super().__init__()
-        self._label = Static(Text(field.label, DIM), markup=False, classes="label")
-        self._editor = Choice(field.values, value) if field.values else Input(value, placeholder=field.hint, compact=True, select_on_focus=False)
+        self._label = Words(Text(field.label, DIM), classes="label")
+        self._editor = (
+            Choice(field.values, value)
+            if field.values
+            else Input(value, placeholder=field.hint, compact=True, select_on_focus=False)
+        )
         if isinstance(self._editor, Input):
             # A blinking cursor would send bytes for ever.
             self._editor.cursor_blink = False
-        self._fault = Static(markup=False, classes="fault")
+        self._fault = Words(classes="fault")
 
     def compose(self) -> ComposeResult:
         """The line, and the fault."""
@@ -145,4 +154,4 @@ class _FieldRow(Vertical):
         """Show a fault and its remedy; empty words take them away."""
         self._fault.display = bool(what)
         text = Text.assemble((f"! {printable(what)}", BAD))
-        self._fault.update(text.append(f" {printable(fix)}") if fix else text)
+        self._fault.say(text.append(f" {printable(fix)}") if fix else text)

@@ -8,7 +8,9 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
+
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.tui.widgets.words import Words
 
 LOOKING = Text("looking ...", "dim")
 
@@ -24,9 +26,8 @@ class Panel(VerticalScroll):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
         super().__init__(id=id)
         self._draw: Draw = lambda _width: LOOKING
-        self._shown = Text()
         self._title = Text()
-        self._body = Static(markup=False)
+        self._body = Words()
 
     def compose(self) -> ComposeResult:
         """One block of text."""
@@ -44,11 +45,10 @@ class Panel(VerticalScroll):
 
     def set_title(self, title: Text | str) -> None:
         """Set the title; a `Text`, since user text in it must not be taken for markup."""
-        text = Text(title) if isinstance(title, str) else title
+        text = Text.assemble(" ", title, " ")
         if text != self._title:
             self._title = text
-            # Textual takes a Text; its annotation does not say so.
-            self.border_title = text  # type: ignore[assignment]
+            self.border_title = text
 
     def draw_with(self, draw: Draw) -> None:
         """Show what a function gives for the panel's width in cells."""
@@ -58,7 +58,12 @@ class Panel(VerticalScroll):
     def _redraw(self) -> None:
         if not self.is_mounted:
             return
-        text = self._draw(max(16, self.scrollable_content_region.width))
-        if text != self._shown or text.spans != self._shown.spans:
-            self._shown = text
-            self._body.update(text)
+        self._body.say(self._draw(max(16, self.scrollable_content_region.width)))
+
+
+class PlanPanel(Panel):
+    """A panel that shows one side of a plan."""
+
+    def show(self, plan: Plan) -> None:
+        """Show a plan."""
+        raise NotImplementedError

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
 from rich.text import Text
 
 from fsgr_tui.core.plan import FilesystemNeed, Plan, StorageItem
 from fsgr_tui.core.units import Unknown, format_bytes, format_estimate
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, bar, cut, cut_left, pad
-from fsgr_tui.tui.widgets.panel import Panel
+from fsgr_tui.tui.widgets.panel import PlanPanel
 
 _FITS = {True: ("fits", GOOD), False: ("DOES NOT FIT", BAD), None: ("free space unknown", WARN)}
 
 
-class StoragePanel(Panel):
+SPLITS_FROM = 46
+
+
+class StoragePanel(PlanPanel):
     """Answers "does it fit"."""
 
     TITLE: ClassVar[str] = "Storage"
@@ -35,8 +39,25 @@ def draw(plan: Plan, width: int) -> Text:
     for need in plan.storage.filesystems:
         parts.append(_free_after(need, width))
         items = [item for item in plan.storage.items if item.filesystem == need.mount]
+        if width < SPLITS_FROM:
+            items = _together(items)
         parts += [_item(item, need, width) for item in sorted(items, key=lambda item: -item.bytes.likely)]
     return layout.lines(*parts)
+
+
+def _together(items: list[StorageItem]) -> list[StorageItem]:
+    """All images and all features as one item each, where there is no room for every split."""
+    sums: dict[str, StorageItem] = {}
+    for item in items:
+        kind = item.name.split(" ")[0]
+        if kind not in sums:
+            sums[kind] = msgspec.structs.replace(item, name=kind)
+            continue
+        old = sums[kind]
+        sums[kind] = msgspec.structs.replace(
+            old, bytes=old.bytes.plus(item.bytes), present_bytes=old.present_bytes + item.present_bytes
+        )
+    return list(sums.values())
 
 
 def _free_after(need: FilesystemNeed, width: int) -> Text:
@@ -46,18 +67,20 @@ def _free_after(need: FilesystemNeed, width: int) -> Text:
         return Text.assemble((f"{mount} ", "bold"), (cut(str(after), width), WARN))
     if after < 0:
         return Text.assemble((f"{mount} ", "bold"), (f"{format_bytes(-after)} too little", BAD))
-    return Text.assemble((f"{mount} ", "bold"), (f"{format_bytes(after)} free after", BAD if need.fits is False else ""))
+    return Text.assemble(
+        (f"{mount} ", "bold"), (f"{format_bytes(after)} free after", BAD if need.fits is False else "")
+    )
 
 
 def _item(item: StorageItem, need: FilesystemNeed, width: int) -> Text:
     """Name, size, and a bar against the free space; what is here already takes none of it."""
-    name_cells = max(10, min(22, width - 14))
+    name_cells = 29 if width >= 60 else 22 if width >= SPLITS_FROM else 11
     size = format_bytes(item.bytes.likely)
     line = Text.assemble((pad(item.name, name_cells), DIM), f" {size:>8} ")
     here = item.present_bytes > 0
     room = width - line.cell_len
     if here:
-        return line.append(cut("here already", room), DIM) if room >= 4 else line
+        return line.append("here", DIM) if room >= 4 else line
     if isinstance(need.free_bytes, int) and need.free_bytes > 0 and room >= 5:
         share = item.bytes.likely / need.free_bytes
         line.append_text(bar(share, min(room, 16), BAD if share > 1 else GOOD))

@@ -9,11 +9,11 @@ from rich.text import Text
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, WARN, WAY_STYLES, marked
-from fsgr_tui.tui.widgets.panel import Panel
+from fsgr_tui.tui.format import BAD, DIM, MARK, WARN, WAY_STYLES, marked
+from fsgr_tui.tui.widgets.panel import PlanPanel
 
 
-class VerdictPanel(Panel):
+class VerdictPanel(PlanPanel):
     """The largest thing on the screen."""
 
     TITLE: ClassVar[str] = "Verdict"
@@ -21,23 +21,28 @@ class VerdictPanel(Panel):
     def show(self, plan: Plan) -> None:
         """Show a plan's verdict."""
         verdict = plan.recommendation
-        self.set_title(Text.assemble("Verdict", (f" · {verdict.confidence:.0%} sure" if verdict.mode != "none" else "", DIM)))
+        self.set_title(
+            Text.assemble("Verdict", (f" · {verdict.confidence:.0%} sure" if verdict.mode != "none" else "", DIM))
+        )
         self.draw_with(lambda _width: draw(plan))
 
     def show_problem(self, what: str, fix: str) -> None:
         """Say why there is no plan."""
         self.set_title("No plan")
-        text = layout.lines(Text(printable(what), BAD), printable(fix), Text("i changes what is planned, r looks again.", DIM))
+        text = layout.lines(
+            Text(printable(what), BAD), printable(fix), Text("i changes what is planned, r looks again.", DIM)
+        )
         self.draw_with(lambda _width: text)
 
 
 def draw(plan: Plan) -> Text:
     """The verdict's lines, the most important first."""
     verdict = plan.recommendation
-    time_row = next((row for row in verdict.criteria if row.name == "time" and row.vote != "neutral"), None)
+    own_vote = {"realtime": "A", "precomputed": "B", "none": ""}[verdict.mode]
+    time_row = next((row for row in verdict.criteria if row.name == "time" and row.vote == own_vote), None)
     parts = [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
-    if time_row and verdict.mode != "none":
+    if time_row:
         parts.append(Text(printable(time_row.why)))
-    parts += [marked("›", flip, WAY_STYLES[verdict.mode], DIM) for flip in verdict.flips]
+    parts += [marked(MARK, flip, WAY_STYLES[verdict.mode], DIM) for flip in verdict.flips]
     parts += [marked("!", warning, WARN, WARN) for warning in verdict.warnings]
     return layout.lines(*parts)

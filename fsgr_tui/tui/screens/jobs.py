@@ -1,0 +1,188 @@
+"""Place 3: all jobs, and the one that is looked at."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.units import format_duration
+from fsgr_tui.tui.format import DIM, STATE_STYLES, count_words, rate_words, share
+from fsgr_tui.tui.screens.asking import Question
+from fsgr_tui.tui.screens.place import Place
+from fsgr_tui.tui.seen import JobsSeen, output_of
+from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.widgets.job_panel import JobPanel, LogPanel
+from fsgr_tui.tui.widgets.rows import Column, Row, Rows
+
+COLUMNS = (
+    Column("job", 40),
+    Column("kind", 10, from_width=90),
+    Column("state", 12),
+    Column("progress", 8),
+    Column("rate", 16),
+    Column("time left", 10),
+    Column("what", from_width=90),
+)
+
+
+class JobsPlace(Place):
+    """Shows what it is told of the jobs; asks to stop them."""
+
+    NAME: ClassVar[str] = "Jobs"
+    ABOUT: ClassVar[str] = (
+        "Every job that was started from this screen or a shell. Jobs belong to no terminal: they go on when this screen "
+        "is closed, and show here again. `interrupted` means that the job's runner is gone without a word."
+    )
+    AUTO_FOCUS: ClassVar[str | None] = "Rows"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "stop", "Stop"),
+        Binding("c", "check", "Check its output"),
+        Binding("e", "app.extract", "Extract"),
+    ]
+
+    class ChosenChanged(Message):
+        """Another job is looked at."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    class CheckWanted(Message):
+        """A job's output is to be checked."""
+
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
+    class NotStopped(Message):
+        """A job could not be told to stop."""
+
+        def __init__(self, problem: Problem) -> None:
+            super().__init__()
+            self.problem = problem
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._seen = JobsSeen()
+        self._table = Rows(COLUMNS, id="jobs")
+        self._job, self._log = JobPanel(), LogPanel()
+
+    def body(self) -> ComposeResult:
+        """The table, the chosen job, and its log."""
+        yield self._table
+        yield self._job
+        yield self._log
+
+    def on_mount(self) -> None:
+        """Draw what is known."""
+        self._table.border_title = " Jobs "
+        self._draw()
+
+    def on_screen_resume(self) -> None:
+        """Draw what was told while another place was in front."""
+        self._draw()
+
+    def show_jobs(self, seen: JobsSeen) -> None:
+        """Show how the jobs stand."""
+        self._seen = seen
+        if self.is_mounted and self.is_current:
+            self._draw()
+
+    def point_at(self, what: str) -> None:
+        """Look at this job as soon as it is known."""
+        self._table.choose(what)
+
+    @property
+    def chosen(self) -> JobStatus | None:
+        """The job under the cursor."""
+        return self._seen.find(self._table.chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer stopping for what runs, and checking for what has an output."""
+        status = self.chosen
+        if action == "stop":
+            return status is not None and not status.ended_for_good
+        if action == "check":
+            return status is not None and bool(output_of(status))
+        return super().check_action(action, parameters)
+
+    def action_stop(self) -> None:
+        """Ask once, then tell the job."""
+        status = self.chosen
+        if status is None:
+            return
+        words = "It ends after its batch; what was finished is kept, and Extract with `resume` goes on."
+        if status.state == "stopping":
+            words = "It was told already. This ends it at once; what was finished is kept."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._tell_to_stop(status.name)
+
+        self.app.push_screen(Question(f"Stop {status.name}?", words), answered)
+
+    def action_check(self) -> None:
+        """Have the job's output checked."""
+        status = self.chosen
+        if status is not None:
+            self.post_message(self.CheckWanted(output_of(status)))
+
+    @work(thread=True, group="stop")
+    def _tell_to_stop(self, name: str) -> None:
+        try:
+            self._services.stop(name)
+        except Problem as problem:
+            self.post_message(self.NotStopped(problem))
+
+    def on_jobs_place_not_stopped(self, message: NotStopped) -> None:
+        """Say why."""
+        self.notify(f"{message.problem.what} {message.problem.fix}", severity="warning", markup=False)
+
+    @on(Rows.Chosen)
+    def _other_job(self, event: Rows.Chosen) -> None:
+        event.stop()
+        self.post_message(self.ChosenChanged(event.key))
+        self._draw()
+
+    def _draw(self) -> None:
+        self._table.show([job_row(status) for status in self._seen.statuses])
+        if self._seen.unreadable:
+            self._table.border_title = f" Jobs, and {len(self._seen.unreadable)} run folders that cannot be read "
+        status, course = self.chosen, self._seen.course
+        self._table.display = self._log.display = bool(self._seen.statuses)
+        if status is None:
+            self._job.show_none()
+            self._log.show(None)
+        elif course is not None and course.name == status.name:
+            self._job.show(status, course)
+            self._log.show(course)
+        self.refresh_bindings()
+
+
+def job_row(status: JobStatus) -> Row:
+    """A job in the table."""
+    progress = status.progress
+    done = share(progress)
+    live = not status.ended_for_good
+    quiet = "" if live else DIM
+    left = format_duration(progress.eta_s) if progress.eta_s is not None and live else ""
+    what = status.cause.text if status.cause else f"{progress.phase} {count_words(progress)}".strip()
+    return Row(
+        status.name,
+        (
+            (status.name, quiet),
+            (status.kind, DIM),
+            (status.state, STATE_STYLES[status.state]),
+            ("" if done is None else f"{done:.0%}", quiet),
+            (rate_words(progress), quiet),
+            (left, ""),
+            (what, quiet),
+        ),
+    )

@@ -1,0 +1,149 @@
+"""One job: where it is, how fast, what holds it up, what went wrong, and what it said last."""
+
+from __future__ import annotations
+
+import shlex
+from typing import ClassVar
+
+from rich.text import Text
+
+from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.tui import format as layout
+from fsgr_tui.tui.format import BAD, DIM, STATE_STYLES, WARN, WAY_B, bar, columns, count_words, cut, marked, rate_words
+from fsgr_tui.tui.seen import JobCourse
+from fsgr_tui.tui.widgets.panel import Panel
+
+TALL, PLOT_ROWS = 12, 4
+
+
+class JobPanel(Panel):
+    """The chosen job."""
+
+    TITLE: ClassVar[str] = "No job yet"
+
+    def show(self, status: JobStatus, course: JobCourse) -> None:
+        """Show how a job stands."""
+        self.set_title(Text.assemble(printable(status.name), "  ", (status.state, STATE_STYLES[status.state])))
+        self.draw_with(
+            lambda width: draw(
+                status, course, width, PLOT_ROWS if self.size.height >= TALL and not status.ended_for_good else 1
+            )
+        )
+
+    def show_none(self) -> None:
+        """Say how to get a job."""
+        self.set_title("No job yet")
+        text = Text.assemble(
+            ("e", "bold"),
+            " fills in an extraction from the plan; ",
+            ("fsgr-tui extract", "bold"),
+            " in a shell shows here, too.",
+        )
+        self.draw_with(lambda _width: text)
+
+
+class LogPanel(Panel):
+    """The end of the chosen job's output, the newest line at the bottom."""
+
+    TITLE: ClassVar[str] = "Log"
+
+    def show(self, course: JobCourse | None) -> None:
+        """Show a job's last lines."""
+        at_end = self.scroll_y >= self.max_scroll_y
+        told = course.log if course else ()
+        text = Text("\n".join(told)) if told else Text("nothing was printed so far" if course else "", DIM)
+        self.draw_with(lambda _width: text)
+        if at_end:
+            self.scroll_end(animate=False)
+
+
+def draw(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> Text:
+    """What went wrong first, then progress, speed and stages, then remarks and the command."""
+    parts: list[Text] = []
+    if status.cause:
+        parts.append(marked("!", status.cause.text, BAD, BAD))
+        parts += [Text(f"  {printable(text)}") for text in (status.cause.advice,) if text]
+        parts += [Text(f"  {printable(text)}", DIM) for text in (status.cause.line,) if text]
+    parts += _progress(status, course, width, plot_rows)
+    if status.metrics:
+        parts.append(_metrics(status.metrics))
+    if status.refused:
+        parts.append(
+            marked(
+                "!", f"{status.refused:,} images refused; fsgr-tui logs {status.name} --events names them", WARN, WARN
+            )
+        )
+    parts += [
+        marked("!", f"{alarm.text} ({alarm.count} times)" if alarm.count > 1 else alarm.text, WARN, WARN)
+        for alarm in status.alarms
+    ]
+    parts += [marked("·", notice, DIM, "") for notice in reversed(status.notices)]
+    if isinstance(status.result.get("output"), str):
+        parts.append(Text.assemble(("output  ", DIM), printable(str(status.result["output"]))))
+    parts.append(Text.assemble(("command  ", DIM), (printable(shlex.join(status.command)), DIM)))
+    return layout.lines(*parts)
+
+
+def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> list[Text]:
+    progress = status.progress
+    if not progress.phase:
+        return [Text("waiting for its runner", DIM)] if status.state == "queued" else []
+    parts = []
+    done = layout.share(progress)
+    words = f"{progress.phase}  {count_words(progress)}"
+    style = STATE_STYLES[status.state]
+    if done is not None:
+        percent = f" {done:.0%}"
+        line = bar(done, max(8, min(40, width - len(words) - len(percent) - 2)), style).append(percent, "bold")
+        parts.append(line.append(f"  {words}"))
+    else:
+        parts.append(Text(words))
+    parts += _speed(status, course, width, plot_rows)
+    if progress.stages:
+        parts.append(_stages(progress.stages, width))
+    if progress.bottleneck:
+        parts.append(Text(printable(progress.bottleneck), "bold"))
+    return [part for part in parts if part.plain]
+
+
+def _speed(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> list[Text]:
+    progress = status.progress
+    line = Text(rate_words(progress), "bold" if status.state == "running" else "")
+    if progress.eta_s is not None and not status.ended_for_good:
+        line.append(f"  {format_duration(progress.eta_s)} left", "bold")
+    if status.started is not None and status.ended is not None:
+        line.append(f"  took {format_duration(status.ended - status.started)}", DIM)
+    if len(course.rates) < 2:
+        return [line]
+    if plot_rows > 1:
+        highest = f"  at most {max(course.rates):,.0f} {progress.unit}/s"
+        return [
+            line.append(highest, DIM),
+            *(Text(row, WAY_B, no_wrap=True) for row in columns(course.rates, width, plot_rows)),
+        ]
+    room = width - line.cell_len - 2
+    return [line.append("  ").append(columns(course.rates, room)[0], WAY_B) if room >= 8 else line]
+
+
+def _metrics(metrics: dict[str, float | None]) -> Text:
+    shown = (
+        f"{printable(name)} {'not finite' if value is None else format(value, '.4g')}"
+        for name, value in metrics.items()
+    )
+    return Text("  ".join(shown))
+
+
+def _stages(stages: dict[str, float], width: int) -> Text:
+    """How busy each stage is; the busiest one, which sets the pace, stands out."""
+    line = Text()
+    each = max(8, min(34, width // len(stages)))
+    busiest = max(stages, key=lambda name: stages[name])
+    for name, busy in stages.items():
+        cell = Text(cut(f"{name} {busy:.0%} ", each), "bold" if name == busiest else "")
+        room = min(16, each - cell.cell_len - 2)
+        if room >= 3:
+            cell.append_text(bar(busy, room, WAY_B if name == busiest else DIM))
+        line.append_text(cell).append(" " * (each - cell.cell_len))
+    line.rstrip()
+    return line

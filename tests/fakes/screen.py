@@ -1,0 +1,202 @@
+"""Frozen facts for the screen, and services that give them out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from fsgr_tui.core.dataset import DatasetFacts
+from fsgr_tui.core.errors import BadRequest, Problem
+from fsgr_tui.core.job import Cause, JobProgress, JobStatus
+from fsgr_tui.core.machine import CpuBudget, Disk, Gpu, GpuReport, Host, Machine, MemoryBudget
+from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.core.planner import make_plan
+from fsgr_tui.core.tower import find_tower
+from fsgr_tui.core.units import GB, GIB, Unknown
+from fsgr_tui.features.check import CheckReport, CheckRow, Tell
+from fsgr_tui.features.images import Image
+from fsgr_tui.features.manifest import Manifest
+from fsgr_tui.probes.dataset import probe_dataset
+from fsgr_tui.service.extraction import ExtractRequest, Prepared
+from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.seen import JobCourse, JobsSeen
+from fsgr_tui.tui.services import FoundFile, Services
+
+ROOT = "/data/coco/images"
+FEATURES = "/data/features"
+NOW = 1_764_000_000.0
+
+HOST = Host(
+    "gpu07",
+    "Linux 6.8",
+    "3.11.7",
+    "AMD EPYC 7302",
+    CpuBudget(16, "Slurm", 64),
+    MemoryBudget(128 * GIB, 96 * GIB, "cgroup"),
+)
+
+
+def disk(path: str, free: int | Unknown = 82 * GB, mount: str = "/data") -> Disk:
+    return Disk(path, mount, "ext4", "/dev/sda1", 500 * GB, free, 400 * GB, 10_000_000, writable=True)
+
+
+def gpu(index: int, used_gib: float) -> Gpu:
+    total = 24 * GIB
+    used = int(used_gib * GIB)
+    return Gpu(index, f"GPU-{index}", "NVIDIA GeForce RTX 3090", total, total - used, used, 37 if used_gib > 4 else 0)
+
+
+def machine(free: int | Unknown = 82 * GB, report: GpuReport | None = None) -> Machine:
+    two = GpuReport("ok", (gpu(0, 8.1), gpu(1, 0.3)), "550.54")
+    return Machine((disk(ROOT, free), disk(FEATURES, free)), report or two, HOST)
+
+
+NO_GPU = GpuReport("no_driver", message="no NVIDIA driver here")
+BLIND = machine(Unknown("statvfs: Input/output error"), NO_GPU)
+CRAMPED = machine(6 * GB)
+
+
+def dataset(splits: tuple[str, ...] = ()) -> DatasetFacts:
+    """Both splits of 2014, all images there."""
+    facts = probe_dataset(None, splits)
+    here = tuple(
+        msgspec.structs.replace(
+            split, found=split.expected, bytes=split.expected * 163_500, folder=f"{ROOT}/{split.name}"
+        )
+        for split in facts.splits
+    )
+    return msgspec.structs.replace(facts, root=ROOT, splits=here, assumed=False)
+
+
+def plan(intent: Intent | None = None, on: Machine | None = None, facts: DatasetFacts | None = None) -> Plan:
+    here, wanted = on or machine(), intent or Intent()
+    return make_plan(
+        here, facts or dataset(wanted.splits), wanted, find_tower(wanted.clip_model), here.disks[0], here.disks[1], 8
+    )
+
+
+COMMAND = ("fsgr-tui", "extract", "--image-root", ROOT, "--split", "karpathy", "--output-path", f"{FEATURES}/coco.hdf5")
+RUNNING = JobStatus(
+    "extract-1124-101500-ab12", "running", "extract", COMMAND, "/runs/extract-1124-101500-ab12", started=NOW - 600,
+    progress=JobProgress("extract", 41_200, 123_287, 512.0, "images", 160.0, {"decode": 0.61, "encode": 0.97, "write": 0.03}, "encode-bound: the GPU is busy 97% of the time, as it should be"),
+    notices=("Precision fp16 on cuda:1.",), refused=2,
+)  # fmt: skip
+FAILED = JobStatus(
+    "extract-1123-180211-77fe", "failed", "extract", COMMAND, "/runs/extract-1123-180211-77fe", exit_code=1, started=NOW - 90_000, ended=NOW - 89_000,
+    progress=JobProgress("extract", 9_000, 123_287, None, "images"),
+    cause=Cause("fault", "There is no space left on /data (ext4).", "OSError: [Errno 28] No space left on device", "Free 4.1 GB, then extract with --resume."),
+)  # fmt: skip
+DONE = JobStatus(
+    "extract-1122-093000-0c0d", "done", "extract", COMMAND, "/runs/extract-1122-093000-0c0d", exit_code=0, started=NOW - 200_000, ended=NOW - 199_000,
+    progress=JobProgress("extract", 123_287, 123_287, 498.0, "images"), result={"output": f"{FEATURES}/coco.hdf5", "images": 123_287},
+)  # fmt: skip
+COURSE = JobCourse(
+    RUNNING.name,
+    (80.0, 320.0, 410.0, *(505.0, 512.0, 498.0, 480.0) * 12, 260.0, 190.0, *(505.0, 511.0, 512.0) * 9),
+    ("loading ViT-B-16 (openai)", "cuda:1, fp16, batch 64"),
+)
+FAILED_COURSE = JobCourse(
+    FAILED.name, (500.0, 480.0), ("Traceback (most recent call last):", "OSError: [Errno 28] No space left on device")
+)
+
+MANIFEST = Manifest(
+    clip_model="ViT-B-16", weights="openai", weights_sha256="5806e77cd80f8b59", activation="quick-gelu", image_px=224, resize="squash",
+    interpolation="bicubic", antialias=True, decoder="pillow", mean=(0.481, 0.458, 0.408), std=(0.269, 0.261, 0.276), stage="post-ln_post",
+    grid="7x7", pooling="average 2x2", tokens=49, width=768, dtype="float16", precision="fp16", dataset="coco", splits=("train2014", "val2014"), images=123_287,
+)  # fmt: skip
+GOOD_REPORT = CheckReport(
+    f"{FEATURES}/coco.hdf5", True, "good: 123,287 images, 49 x 768 float16",
+    (
+        CheckRow("layout", "one key per image", "contiguous, uncompressed", "ok"),
+        CheckRow("images", "123,287 of /data/coco/images", "123,287", "ok"),
+        CheckRow("values", "finite", "no NaN, no infinity in 1,000 rows", "ok"),
+    ),
+    123_287, 1000, "quick: 1,000 of 123,287 rows, chosen at random", manifest=MANIFEST,
+)  # fmt: skip
+BAD_REPORT = CheckReport(
+    f"{FEATURES}/coco.hdf5", False, "1 fault: 40,504 images of val2014 are missing, e.g. 42.",
+    (
+        CheckRow("layout", "one key per image", "contiguous, uncompressed", "ok"),
+        CheckRow("images", "123,287 of /data/coco/images", "82,783", "bad", "40,504 images of val2014 are missing, e.g. 42."),
+        CheckRow("manifest", "how the file was made", "none", "note", "Files of other programs carry none."),
+    ),
+    82_783, 1000, "quick: 1,000 of 82,783 rows, chosen at random", missing=(42,),
+)  # fmt: skip
+
+
+@dataclass
+class World:
+    """What the fake services give out, and what was asked of them. Change it while the app runs."""
+
+    machine: Machine = field(default_factory=machine)
+    facts: DatasetFacts | None = None
+    seen: JobsSeen = field(default_factory=JobsSeen)
+    files: tuple[FoundFile, ...] = ()
+    outcome: CheckReport | Problem = GOOD_REPORT
+    fault: Problem | None = None
+    started: list[ExtractRequest] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    checked: list[tuple[str, str]] = field(default_factory=list)
+    hold: threading.Event | None = None
+
+    def plan(self, intent: Intent, image_root: str | None, _features_dir: str) -> Plan:
+        if self.hold is not None:
+            self.hold.wait(20)
+        if image_root == "/missing":
+            raise BadRequest("The image root /missing is not there.", "Look at --image-root.")
+        return plan(intent, self.machine, self.facts)
+
+    def replan(self, old: Plan, _features_dir: str) -> Plan:
+        return plan(old.intent, self.machine, old.dataset)
+
+    def prepare(self, request: ExtractRequest) -> Prepared:
+        if self.fault is not None:
+            raise self.fault
+        tower = find_tower(request.model.clip_model)
+        return Prepared(request, tower, (Image(9, f"{ROOT}/9.jpg"),) * 280, 22_400_000, 82 * GB)
+
+    def start(self, prepared: Prepared) -> str:
+        self.started.append(prepared.request)
+        self.seen = replace(self.seen, statuses=(RUNNING, *self.seen.statuses), course=COURSE)
+        return RUNNING.name
+
+    def jobs(self, chosen: str) -> JobsSeen:
+        course = next((course for course in (COURSE, FAILED_COURSE) if course.name == chosen), None)
+        status = self.seen.find(chosen) or (self.seen.statuses[0] if self.seen.statuses else None)
+        fallback = JobCourse(status.name) if status else None
+        return replace(
+            self.seen,
+            course=course
+            if course and status and course.name == status.name
+            else self.seen.course
+            if self.seen.course and status and self.seen.course.name == status.name
+            else fallback,
+        )
+
+    def list_files(self, _features_dir: str, _further: Iterable[str]) -> tuple[FoundFile, ...]:
+        return self.files
+
+    def check(self, path: str, image_root: str, tell: Tell) -> CheckReport:
+        self.checked.append((path, image_root))
+        tell(64, 1000)
+        if isinstance(self.outcome, Problem):
+            raise self.outcome
+        return self.outcome
+
+    def services(self) -> Services:
+        return Services(
+            plan=self.plan, replan=self.replan, workers=lambda: 8, prepare=self.prepare, start=self.start, jobs=self.jobs,
+            stop=self.stopped.append, files=self.list_files, check=self.check, now=lambda: NOW,
+        )  # fmt: skip
+
+    def app(self, image_root: str | None = ROOT, *, ascii_only: bool = False) -> ScreenApp:
+        return ScreenApp(self.services(), image_root, FEATURES, ascii_only=ascii_only)
+
+
+FILES = (
+    FoundFile(f"{FEATURES}/coco.hdf5", 9_300_000_000, NOW - 7200),
+    FoundFile(f"{FEATURES}/old.hdf5.part", 1_200_000_000, NOW - 90_000, unfinished=True),
+)

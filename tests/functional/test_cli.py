@@ -1,0 +1,315 @@
+"""The command line as users and scripts meet it: what it prints, its exit codes, its speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import build_file, run_cli
+
+SMALL = ("--clip-model", "fsgr-demo-16", "--weights", "random:0")
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """An image root with a thousand empty files that bear COCO's names: enough for everything that opens none."""
+    folder = tmp_path / "images" / "train2014"
+    folder.mkdir(parents=True)
+    for number in range(1000):
+        (folder / f"COCO_train2014_{number:012d}.jpg").touch()
+    return tmp_path / "images"
+
+
+def test_a_plan_is_printed_for_people_for_programs_and_as_markdown(images, tmp_path):
+    asked = ("--plan", "--image-root", str(images), "--features-dir", str(tmp_path))
+    plain, document, page = (run_cli(*asked, *more) for more in ((), ("--json",), ("--markdown",)))
+    assert (plain.returncode, document.returncode, page.returncode) == (0, 0, 0)
+    plan = json.loads(document.stdout)
+    assert plan["schema"] == "fsgr-tui/plan/1"
+    mode = plan["recommendation"]["mode"]
+    assert mode.upper() in plain.stdout
+    assert page.stdout.startswith(f"# Plan: {mode}")
+    for row in plan["recommendation"]["criteria"]:
+        assert row["name"] in plain.stdout
+        assert row["name"] in page.stdout
+
+
+def test_the_plans_json_keeps_the_promised_keys(images):
+    plan = json.loads(run_cli("plan", "--image-root", str(images), "--json").stdout)
+    assert {"schema", "machine", "dataset", "intent", "recommendation", "ladder", "storage", "time", "memory", "guide", "commands"} <= plan.keys()
+    assert {"mode", "confidence", "choice", "criteria", "flips", "warnings"} <= plan["recommendation"].keys()
+    assert {"clip_model", "grid", "dtype", "splits", "feature_bytes"} <= plan["recommendation"]["choice"].keys()
+    assert {"name", "observed", "threshold", "vote", "weight", "why"} <= plan["recommendation"]["criteria"][0].keys()
+    assert {"items", "filesystems"} <= plan["storage"].keys()
+    assert {"what", "guide", "computed", "measured", "note"} <= plan["guide"][0].keys()
+    assert {"low", "likely", "high", "unit", "basis"} == plan["time"]["extraction"].keys()
+
+
+def test_the_exact_bytes_of_the_karpathy_split_are_planned_without_images(tmp_path):
+    plan = json.loads(run_cli("plan", "--split", "karpathy", "--dtype", "float32", "--json", cwd=tmp_path).stdout)
+    rungs = {(rung["grid"], rung["dtype"], tuple(rung["splits"])): rung["feature_bytes"] for rung in plan["ladder"]}
+    both = ("train2014", "val2014")
+    assert rungs["native", "float32", both] == 74_232_582_144
+    assert rungs["7x7", "float32", both] == 18_558_145_536
+
+
+def test_a_report_is_written_whole(images, tmp_path):
+    done = run_cli("plan", "--image-root", str(images), "--out", str(tmp_path / "plan.json"))
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "plan.json").read_text())["schema"] == "fsgr-tui/plan/1"
+    refused = run_cli("plan", "--image-root", str(images), "--out", str(tmp_path / "no/such/plan.json"))
+    assert refused.returncode == 3
+    assert "cannot be written" in refused.stderr
+
+
+def test_planning_a_folder_of_a_thousand_images_is_quick_and_imports_no_torch(images):
+    code = (
+        "import sys; from fsgr_tui.cli.app import run; run(['--plan', '--image-root', sys.argv[1]]);"
+        "print(sorted(set(sys.modules) & {'torch', 'open_clip', 'h5py', 'textual', 'PIL', 'numpy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(images)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_escape_is_sent_to_a_pipe(images):
+    for argv in (("--plan", "--image-root", str(images)), ("--help",), ("doctor",), ("jobs",)):
+        done = run_cli(*argv, env={"FORCE_COLOR": "1"})
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_output_in_a_latin_1_locale_loses_nothing_and_does_not_fail(tmp_path):
+    folder = tmp_path / "图片" / "train2014"
+    folder.mkdir(parents=True)
+    (folder / "COCO_train2014_000000000009.jpg").touch()
+    asked = ("plan", "--image-root", str(folder.parent))
+    plain = run_cli(*asked, env={"LC_ALL": "C", "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"})
+    assert plain.returncode == 0
+    # Depending on how the locale decodes file names, the character or its bytes are escaped.
+    assert "\\u56fe" in plain.stdout or "\\xe5\\x9b\\xbe" in plain.stdout
+    document = subprocess.run(
+        [sys.executable, "-m", "fsgr_tui", *asked, "--json"], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True
+    )
+    assert json.loads(document.stdout.decode("utf-8"))["dataset"]["root"] == str(folder.parent)
+
+
+def test_a_file_name_that_is_no_utf8_is_planned_and_listed(tmp_path):
+    folder = os.fsencode(tmp_path / "images" / "train2014")
+    os.makedirs(folder)
+    for name in (b"caf\xe9_1.jpg", "图片_2.jpg".encode()):
+        open(os.path.join(folder, name), "wb").close()
+    done = run_cli("plan", "--image-root", str(tmp_path / "images"), "--json", env={"LC_ALL": "C"})
+    assert json.loads(done.stdout)["dataset"]["splits"][0]["found"] == 2
+
+
+def test_sidecar_files_are_ignored_and_counted(tmp_path):
+    folder = tmp_path / "images" / "train2014"
+    folder.mkdir(parents=True)
+    for name in ("000000000042.jpg", "._000000000042.jpg", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._a.jpg").write_bytes(b"x")
+    split = json.loads(run_cli("plan", "--image-root", str(tmp_path / "images"), "--json").stdout)["dataset"]["splits"][0]
+    assert (split["found"], split["ignored"]) == (1, 4)
+
+
+# What is asked, the exit code, and words that the message must hold. {root} has train2014 with 1000 names.
+BAD_REQUESTS = [
+    (("plan", "--image-root", "/no/such"), 2, ["/no/such", "--image-root"]),
+    (("plan", "--image-root", "{file}"), 2, ["is a file"]),
+    (("plan", "--clip-model", "ViT-B/17"), 2, ["ViT-B/17", "ViT-B-16"]),
+    (("plan", "--clip-model", "ViT-B/32", "--grid", "8x8"), 2, ["7x7 tokens", "--grid native"]),
+    (("plan", "--split", "train2O14"), 2, ["train2O14"]),
+    (("plan", "--epochs", "0"), 2, ["--epochs"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014"), 2, ["--output-path"]),
+    (("extract", "--image-root", "{root}", "--output-path", "{out}.hdf5", *SMALL), 2, ["--split"]),
+    (("extract", "--image-root", "/no/such", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["/no/such"]),
+    (("extract", "--image-root", "{root}", "--split", "trian2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["trian2014", "Did you mean train2014"]),
+    (("extract", "--image-root", "{empty}", "--split", "val2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["no images in"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.npz", *SMALL), 2, [".hdf5"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--clip-model", "ViT-B-61"), 2, ["ViT-B-61", "ViT-B-16"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "/no/w.pt"), 3, ["/no/w.pt"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "{root}"), 2, ["is a folder"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "random:x"), 2, ["random:0"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{done}", *SMALL), 2, ["exists already", "--overwrite"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{root}", *SMALL), 2, [".hdf5"]),
+    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "/proc/x/f.hdf5", *SMALL), 3, ["not writable"]),
+    (("extract", "--image-root", "{odd}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["cover.jpg", "--id-pattern", "last underscore"]),
+    (("extract", "--image-root", "{twice}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["image id 9", "000000000009.jpg"]),
+    (("check", "/no/such.hdf5"), 2, ["/no/such.hdf5"]),
+    (("check", "{root}"), 2, ["is a folder"]),
+    (("check", "{done}", "--annotations", "/no/captions"), 2, ["/no/captions"]),
+    (("check", "{done}", "--recompute", "3"), 2, ["--image-root"]),
+    (("train", "--annotation-folder", "/no/such", "--features-path", "{done}"), 2, ["/no/such"]),
+    (("train", "--annotation-folder", "{empty}", "--features-path", "{done}"), 2, ["captions_train2014.json"]),
+    (("train", "--annotation-folder", "{empty}"), 2, ["--features-path"]),
+    (("train", "--annotation-folder", "{empty}", "--features-path", "{done}", "--heads", "7"), 2, ["--heads 7"]),
+    (("exract",), 2, ["Did you mean extract"]),
+    (("stop", "nothing"), 2, ["nothing"]),
+    (("logs", "nothing"), 2, ["nothing"]),
+]
+
+
+@pytest.fixture
+def places(images, tmp_path) -> dict[str, str]:
+    (tmp_path / "empty" / "val2014").mkdir(parents=True)
+    for name, files in (("odd", ["COCO_train2014_000000000009.jpg", "cover.jpg"]), ("twice", ["000000000009.jpg", "COCO_train2014_000000000009.jpg"])):
+        (tmp_path / name / "train2014").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / "train2014" / file).touch()
+    (tmp_path / "file").touch()
+    build_file(tmp_path / "done.hdf5", range(1000))
+    return {
+        "root": str(images), "empty": str(tmp_path / "empty"), "odd": str(tmp_path / "odd"), "twice": str(tmp_path / "twice"),
+        "file": str(tmp_path / "file"), "out": str(tmp_path / "out"), "done": str(tmp_path / "done.hdf5"),
+    }  # fmt: skip
+
+
+def test_bad_requests_get_one_message_that_names_the_thing_and_the_remedy(places, own_runs):
+    wrong = []
+    for argv, code, words in BAD_REQUESTS:
+        done = run_cli(*(word.format(**places) for word in argv))
+        said = done.stderr + done.stdout
+        if done.returncode != code or "Traceback" in said or any(word not in said for word in words):
+            wrong.append((argv, done.returncode, said))
+    assert not wrong
+    # Nothing was started, and nothing was lost.
+    assert list(own_runs.iterdir()) == []
+    assert Path(places["done"]).exists()
+    assert not Path(places["out"] + ".hdf5").exists()
+
+
+def test_too_little_space_is_refused_before_work_with_need_and_free(images):
+    """A file system of one megabyte that the test mounts itself; only root can."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    target = images.parent / "small"
+    target.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(target)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"mount is not allowed here: {mounted.stderr.decode().strip()}")
+    try:
+        done = run_cli("extract", "--image-root", str(images), "--split", "train2014", "--output-path", f"{target}/f.hdf5", *SMALL)
+        assert done.returncode == 3
+        assert re.search(r"Not enough space .* are needed, .* are free", done.stderr)
+        assert list(target.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
+def test_a_command_without_the_extra_says_which_to_install(images, tmp_path):
+    """Hides torch by a finder that refuses it, as on a machine with the base install."""
+    code = (
+        "import importlib.util, sys\n"
+        "real = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name in {'torch', 'open_clip', 'torchvision', 'PIL'} else real(name, *rest)\n"
+        "from fsgr_tui.cli.app import run\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    for argv in (
+        ["extract", "--image-root", str(images), "--split", "train2014", "--output-path", str(tmp_path / "f.hdf5"), *SMALL],
+        ["demo", "--dir", str(tmp_path / "demo")],
+        ["train", "--annotation-folder", str(tmp_path), "--features-path", "x.hdf5"],
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        assert "pip install 'fsgr-tui[extract]'" in done.stderr
+
+
+def test_flags_of_the_labs_script_are_taken_with_underscores(images, tmp_path):
+    done = run_cli(
+        "extract", "--image_root", str(images), "--split", "train2014", "--output_path", str(tmp_path / "f.hdf5"), "--clip_model", "fsgr-demo-16",
+        "--weights", "random:0", "--batch_size", "64", "--dry_run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "dry run" in done.stderr
+    assert not (tmp_path / "f.hdf5").exists()
+
+
+@pytest.mark.torch
+def test_the_guides_training_line_is_understood_and_what_is_left_out_is_said(demo_root, demo_features, tmp_path):
+    done = run_cli(
+        "train", "--text", "--exp_name", "fsgr_precomputed", "--batch_size", "150", "--workers", "4", "--return_index",
+        "--features_path", str(demo_features), "--annotation_folder", str(demo_root / "m2_annotations"),
+        "--text_embed_path", "MaskCLIP/pretrain/ram_ViT16_clip_text.pth", "--use_hdf5_features", "--head", "8",
+        "--adapter_b", "6", "--adapter_e", "11", "--output", str(tmp_path), "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for flag in ("--adapter-b", "--text-embed-path", "--return-index"):
+        assert flag in done.stderr
+    assert "36 annotated images, all of them there" in done.stderr
+
+
+@pytest.mark.torch
+def test_training_on_a_file_that_lacks_images_is_refused_with_their_ids(demo_root, tmp_path):
+    from fsgr_tui.probes.dataset import list_images
+
+    ids = sorted(int(image.name.rpartition("_")[2][:-4]) for split in ("train2014", "val2014") for image in list_images(demo_root / "images" / split))
+    path = build_file(tmp_path / "short.hdf5", ids[3:])
+    done = run_cli("train", "--features-path", str(path), "--annotation-folder", str(demo_root / "m2_annotations"), "--output", str(tmp_path))
+    assert done.returncode == 1
+    assert f"{ids[0]}, {ids[1]}, {ids[2]}" in done.stderr
+
+
+@pytest.mark.torch
+def test_a_detached_job_is_listed_followed_and_its_log_shown(demo_root, tmp_path):
+    done = run_cli(
+        "extract", "--image-root", str(demo_root / "images"), "--split", "train2014", "--output-path", str(tmp_path / "f.hdf5"), *SMALL, "--detach"
+    )
+    name = done.stdout.strip()
+    assert name.startswith("extract-")
+    attached = run_cli("attach", name, "--json")
+    assert json.loads(attached.stdout)["state"] == "done"
+    assert name in run_cli("jobs").stdout
+    listed = json.loads(run_cli("jobs", "--json").stdout)
+    assert listed["jobs"][0]["name"] == name
+    events = run_cli("logs", name, "--events").stdout.splitlines()
+    assert json.loads(events[-1])["type"] == "result"
+
+
+def test_completion_scripts_are_printed_and_complete_commands():
+    for shell in ("bash", "zsh", "fish"):
+        assert "fsgr_tui" in run_cli("completion", shell).stdout
+    program = shutil.which("fsgr-tui", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    completed = subprocess.run(
+        [program], env={**os.environ, "_FSGR_TUI_COMPLETE": "bash_complete", "COMP_WORDS": "fsgr-tui ex", "COMP_CWORD": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "extract" in completed.stdout
+
+
+def test_the_doctor_tells_nothing_private(tmp_path):
+    home = tmp_path / "home" / "secretname"
+    home.mkdir(parents=True)
+    done = run_cli("doctor", "--json", cwd=home, env={"HOME": str(home), "USER": "secretname", "LOGNAME": "secretname"})
+    assert done.returncode == 0
+    assert "secretname" not in done.stdout
+    rows = {row["what"]: row["reading"] for row in json.loads(done.stdout)["rows"]}
+    assert rows["h5py"][0].isdigit()
+
+
+def test_a_reader_that_goes_away_is_no_error(images):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fsgr_tui", "plan", "--image-root", str(images)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.wait(timeout=30)
+    assert b"Traceback" not in stderr
+    assert b"BrokenPipe" not in stderr
+
+
+def test_help_of_every_command_names_its_flags():
+    for command in ("plan", "extract", "check", "train", "jobs", "logs", "attach", "stop", "demo", "doctor", "completion"):
+        began = time.monotonic()
+        done = run_cli(command, "--help")
+        assert done.returncode == 0
+        assert "Usage: fsgr-tui" in done.stdout
+        assert time.monotonic() - began < 5
