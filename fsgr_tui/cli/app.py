@@ -62,7 +62,10 @@ class Program(click.Group):
     cls=Program,
     invoke_without_command=True,
     # The lab's scripts spell flags with underscores; a pasted line works as it is.
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": lambda token: token.replace("_", "-")},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    },
     help="Plan, extract, check and train on CLIP grid features for image captioning.\n\n"
     "Without a command it opens the screen. `fsgr-tui --plan` is short for `fsgr-tui plan`.",
 )
@@ -98,7 +101,7 @@ def run(argv: list[str]) -> int:
         return EXIT_BAD_REQUEST
     except BrokenPipeError:
         # The reader of our output (head, less) went away; the interpreter must not complain at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     return result if isinstance(result, int) else 0
 

@@ -24,9 +24,21 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @options.image_root
 @options.split
-@click.option("--annotations", "--annotation-folder", type=click.Path(), default="", help="Captions JSON, or M2-style folder: every image must be there.")
+@click.option(
+    "--annotations",
+    "--annotation-folder",
+    type=click.Path(),
+    default="",
+    help="Captions JSON, or M2-style folder: every image must be there.",
+)
 @click.option("--deep", is_flag=True, help="Read every row, and compare its checksum.")
-@click.option("--recompute", type=click.IntRange(0), default=0, metavar="N", help="Extract N random images again and compare (needs the images).")
+@click.option(
+    "--recompute",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Extract N random images again and compare (needs the images).",
+)
 @click.option("--weights", default="", help="Weights for --recompute, where the manifest's source is not here.")
 @click.option("--device", default="auto", show_default=True, help="Device for --recompute.")
 @click.option("--id-pattern", default="", help="Regular expression for the image id in file names.")
@@ -41,7 +53,9 @@ def command(files: tuple[str, ...], image_root: str | None, as_json: bool, **ask
             report = _checked(request)
         except FoundFaults as problem:
             # One bad file among several must not hide the others.
-            report = CheckReport(path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth="none")
+            report = CheckReport(
+                path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth="none"
+            )
             if not as_json:
                 text.echo(f"{text.styled('BAD', 'red')}  {printable(problem.what)}\n     {printable(problem.fix)}")
         else:
@@ -92,4 +106,3 @@ class _Progress:
     def end(self) -> None:
         if self._live:
             sys.stderr.write("\r\x1b[2K")
-

@@ -14,7 +14,11 @@ _INSTALL = {
 }
 
 
-@click.command("completion", help="Print the completion script of a shell.\n\n\b\n" + "\n".join(f"{shell}: {line}" for shell, line in _INSTALL.items()))
+@click.command(
+    "completion",
+    help="Print the completion script of a shell.\n\n\b\n"
+    + "\n".join(f"{shell}: {line}" for shell, line in _INSTALL.items()),
+)
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:

@@ -32,7 +32,10 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
     """Walk the whole way."""
     began = time.monotonic()
     demo = service.Demo(root.rstrip("/") or "/", clip_model, weights)
-    _step(1, f"A data set in {printable(demo.root)}: generated scenes, {service.TRAIN_IMAGES} + {service.VAL_IMAGES} JPEG files, five captions each")
+    _step(
+        1,
+        f"A data set in {printable(demo.root)}: generated scenes, {service.TRAIN_IMAGES} + {service.VAL_IMAGES} JPEG files, five captions each",
+    )
     facts = service.make_data(demo)
     images = service.TRAIN_IMAGES + service.VAL_IMAGES
     _say(f"{images} images, {format_bytes(facts['image_bytes'])}, {facts['captions']:,} captions")
@@ -40,21 +43,29 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
     made = planning.plan(demo.intent, demo.image_root, f"{demo.root}/features")
     _say(f"{plan.TITLES[made.recommendation.mode]}: {made.recommendation.reason}")
     estimate = service.estimated_bytes(demo, images)
-    _say(f"estimate: {format_bytes(estimate)} of features, {format_duration(made.time.extraction.likely)} ({made.time.extraction.basis})")
+    _say(
+        f"estimate: {format_bytes(estimate)} of features, {format_duration(made.time.extraction.likely)} ({made.time.extraction.basis})"
+    )
     untrained = " (untrained: random weights, for the wiring)" if weights.startswith("random:") else ""
     _step(3, f"Extract with {clip_model}{untrained}")
     extracted = _job(extraction.start(extraction.prepare(demo.extraction())))
-    _say(f"{extracted['images']} images, {extracted['images_per_s']:,.0f} images/s, {format_bytes(extracted['file_bytes'])} on disk")
+    _say(
+        f"{extracted['images']} images, {extracted['images_per_s']:,.0f} images/s, {format_bytes(extracted['file_bytes'])} on disk"
+    )
     _step(4, "Check every row, and extract eight images again")
     report = checking.check(demo.check())
     report = checking.with_recompute(report, _followed(checking.start_recompute(demo.check())))
     _say(report.headline)
-    trained = {}
+    trained: dict[str, dict[str, Any]] = {}
     for number, mode in enumerate(MODES, 5):
         _step(number, f"Train a small captioner, {mode}")
         trained[mode] = _job(training.start(training.prepare(demo.training(mode))))
-        _say(f"{trained[mode]['steps']} steps, loss {trained[mode]['first_loss']:.2f} to {trained[mode]['last_loss']:.2f}")
-    result = service.DemoResult(demo.root, clip_model, weights, estimate, extracted, report, trained, round(time.monotonic() - began, 1))
+        _say(
+            f"{trained[mode]['steps']} steps, loss {trained[mode]['first_loss']:.2f} to {trained[mode]['last_loss']:.2f}"
+        )
+    result = service.DemoResult(
+        demo.root, clip_model, weights, estimate, extracted, report, trained, round(time.monotonic() - began, 1)
+    )
     if as_json:
         text.json_out(result)
     else:
@@ -66,11 +77,15 @@ def _show(result: service.DemoResult, images: int) -> None:
     text.heading("Measured here, beside the guide's V100")
     rate = result.extract["images_per_s"]
     data_bytes = result.extract["file_bytes"]
-    text.paragraph(f"extraction: {rate:,.0f} images/s; {images} images take {format_bytes(data_bytes)}, estimated {format_bytes(result.estimated_bytes)} and the keys")
+    text.paragraph(
+        f"extraction: {rate:,.0f} images/s; {images} images take {format_bytes(data_bytes)}, estimated {format_bytes(result.estimated_bytes)} and the keys"
+    )
     text.echo()
     text.table(service.summary(result), ("", "realtime", "precomputed", "V100 realtime", "V100 precomputed"))
     text.echo()
-    text.paragraph(f"The whole way took {format_duration(result.seconds)}. Everything is in {printable(result.root)}; `fsgr-tui` opens the screen.")
+    text.paragraph(
+        f"The whole way took {format_duration(result.seconds)}. Everything is in {printable(result.root)}; `fsgr-tui` opens the screen."
+    )
 
 
 def _job(run: RunFolder) -> dict[str, Any]:

@@ -29,7 +29,10 @@ def report(status: JobStatus, *, as_json: bool, done: Callable[[dict[str, Any]],
         done(status.result)
     if status.state in ("failed", "interrupted"):
         cause = status.cause
-        text.echo(f"fsgr-tui: {printable(cause.text) if cause else f'{status.name} failed with exit code {status.exit_code}'}", sys.stderr)
+        text.echo(
+            f"fsgr-tui: {printable(cause.text) if cause else f'{status.name} failed with exit code {status.exit_code}'}",
+            sys.stderr,
+        )
         if cause and cause.advice:
             text.echo(f"  {printable(cause.advice)}", sys.stderr)
         text.echo(f"  The log: fsgr-tui logs {status.name}", sys.stderr)

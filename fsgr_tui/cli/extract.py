@@ -22,9 +22,19 @@ from fsgr_tui.service import extraction
 @options.split
 @click.option("--output-path", type=click.Path(), required=True, help="The feature file, ending in .hdf5.")
 @options.model_options
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images that go through the tower at once.")
-@click.option("--workers", type=click.IntRange(0), default=None, help="Decoding threads; by default what this process may use.")
-@click.option("--id-pattern", default="", help="Regular expression for the image id in other file names; digits in a group.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Images that go through the tower at once.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), default=None, help="Decoding threads; by default what this process may use."
+)
+@click.option(
+    "--id-pattern", default="", help="Regular expression for the image id in other file names; digits in a group."
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished file, or add what is missing in a finished one.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
@@ -78,4 +88,6 @@ def command(
 def _done(result: dict[str, Any]) -> None:
     rate = f", {result['images_per_s']:,.0f} images/s" if result.get("images_per_s") else ""
     refused = f", {result['refused']:,} images refused" if result["refused"] else ""
-    text.echo(f"{printable(result['output'])}: {result['images']:,} images, {format_bytes(result['file_bytes'])}{rate}{refused}")
+    text.echo(
+        f"{printable(result['output'])}: {result['images']:,} images, {format_bytes(result['file_bytes'])}{rate}{refused}"
+    )

@@ -108,7 +108,9 @@ def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:
 
 def _stop(run: RunFolder, number: int) -> None:
     again = run.read_status().state == "stopping"
-    sys.stderr.write(f"Ending {run.name} now.\n" if again else f"Stopping {run.name} after its batch; once more ends it at once.\n")
+    sys.stderr.write(
+        f"Ending {run.name} now.\n" if again else f"Stopping {run.name} after its batch; once more ends it at once.\n"
+    )
     # A job that ended in this very moment needs no stopping.
     with contextlib.suppress(BadRequest):
         control.ask_to_stop(run, number)
@@ -158,7 +160,9 @@ class _ProgressLine:
     def end(self, status: JobStatus) -> None:
         self.clear()
         if self._refused > REFUSED_SHOWN:
-            self.say(f"... and {self._refused - REFUSED_SHOWN:,} more refused images; `fsgr-tui logs {status.name} --events` lists all.")
+            self.say(
+                f"... and {self._refused - REFUSED_SHOWN:,} more refused images; `fsgr-tui logs {status.name} --events` lists all."
+            )
 
 
 def progress_words(progress: JobProgress) -> str:
@@ -176,4 +180,3 @@ def progress_words(progress: JobProgress) -> str:
     if progress.bottleneck:
         parts.append(progress.bottleneck)
     return "  ".join(parts)
-

@@ -60,4 +60,3 @@ def _start_of_tail(path: Path, lines: int) -> int:
         return 0
     wanted = b"".join(tail.splitlines(keepends=True)[-lines:]) if lines else b""
     return size - len(wanted)
-

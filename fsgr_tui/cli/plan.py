@@ -22,14 +22,26 @@ _VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "blocks B"}
 @click.command("plan", help="Look at disk, GPUs, host and data set; recommend realtime or precomputed, and show why.")
 @options.image_root
 @options.split
-@click.option("--features-dir", type=click.Path(), default=planning.DEFAULT_FEATURES_DIR, show_default=True, help="Where features would go.")
+@click.option(
+    "--features-dir",
+    type=click.Path(),
+    default=planning.DEFAULT_FEATURES_DIR,
+    show_default=True,
+    help="Where features would go.",
+)
 @click.option("--clip-model", default="ViT-B/16", show_default=True, help="CLIP model, in either spelling.")
 @click.option("--grid", type=click.Choice(GRIDS), default="7x7", show_default=True, help="Grid of the stored features.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=None, help="Storage type; without it the planner chooses.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Epochs of one experiment.")
 @click.option("--experiments", type=click.IntRange(1), default=None, help="How many experiments you will run.")
 @click.option("--batch-size", type=click.IntRange(1), default=None, help="Batch size you want to train with.")
-@click.option("--clip-swaps", type=click.IntRange(0), default=0, show_default=True, help="How often you will change the CLIP model.")
+@click.option(
+    "--clip-swaps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How often you will change the CLIP model.",
+)
 @click.option("--quick-check", is_flag=True, help="You only want to see that the code runs.")
 @click.option("--paper", is_flag=True, help="You reproduce a paper's numbers.")
 @click.option("--adapters", is_flag=True, help="Adapters or prompts inside CLIP are trained (as FSGR does).")
@@ -87,7 +99,12 @@ def show(plan: Plan) -> None:
 def _show_storage(plan: Plan) -> None:
     text.heading("Storage")
     rows = [
-        (item.name, format_estimate(item.bytes), printable(item.filesystem), item.note + (" (here)" if item.present_bytes else ""))
+        (
+            item.name,
+            format_estimate(item.bytes),
+            printable(item.filesystem),
+            item.note + (" (here)" if item.present_bytes else ""),
+        )
         for item in plan.storage.items
     ]
     text.table(rows, ("what", "size", "on", "note"))
@@ -95,8 +112,12 @@ def _show_storage(plan: Plan) -> None:
         after = need.free_after_bytes
         left = str(after) if isinstance(after, Unknown) else format_bytes(after)
         free = str(need.free_bytes) if isinstance(need.free_bytes, Unknown) else format_bytes(need.free_bytes)
-        judged = {True: "fits", False: "DOES NOT FIT with a reserve of 2 % and 5 GB", None: "free space unknown"}[need.fits]
-        text.paragraph(f"{need.mount}: {format_bytes(need.need_bytes)} more needed, {free} free, {left} after it: {judged}.")
+        judged = {True: "fits", False: "DOES NOT FIT with a reserve of 2 % and 5 GB", None: "free space unknown"}[
+            need.fits
+        ]
+        text.paragraph(
+            f"{need.mount}: {format_bytes(need.need_bytes)} more needed, {free} free, {left} after it: {judged}."
+        )
 
 
 def _write(path: Path, plan: Plan) -> None:
@@ -108,5 +129,3 @@ def _write(path: Path, plan: Plan) -> None:
         draft.replace(path)
     except OSError as error:
         raise MachineCannot(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from None
-
-

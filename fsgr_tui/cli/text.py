@@ -56,7 +56,9 @@ def table(rows: Iterable[Sequence[str]], columns: Sequence[str] = (), *, indent:
         return
     shown = [tuple(columns), *lines] if columns else lines
     count = max(len(row) for row in shown)
-    widths = [max((cell_len(row[column]) for row in shown if column < len(row)), default=0) for column in range(count - 1)]
+    widths = [
+        max((cell_len(row[column]) for row in shown if column < len(row)), default=0) for column in range(count - 1)
+    ]
     room = max(24, width() - indent - sum(widths) - 2 * (count - 1))
     for number, row in enumerate(shown):
         first, *more = _wrapped(row[-1], room) or [""]

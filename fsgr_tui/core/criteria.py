@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fsgr_tui.core.plan import Choice, Criterion, Intent, MemoryPlan, Recommendation, Rung, TimePlan, Vote, Way
 from fsgr_tui.core.machine import Disk, Machine
+from fsgr_tui.core.plan import Choice, Criterion, Intent, MemoryPlan, Recommendation, Rung, TimePlan, Vote, Way
 from fsgr_tui.core.tower import Tower
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration, format_gib
 
@@ -19,7 +19,9 @@ ADAPTER_WARNING = (
     "FSGR trains adapters and prompts inside CLIP, so stored final-layer features train an approximation, "
     "not the same model; they are exact only for a frozen CLIP."
 )
-STAGED_WARNING = "If you begin with realtime and change to precomputed, start a new baseline: the curves are not comparable."
+STAGED_WARNING = (
+    "If you begin with realtime and change to precomputed, start a new baseline: the curves are not comparable."
+)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -40,10 +42,14 @@ def disk_space(facts: Facts) -> Criterion:
     """Does what would be stored fit? The guide's flat 100 GB is replaced by the computed need."""
     free, rung = facts.features_disk.free_bytes, facts.chosen
     if isinstance(free, Unknown):
-        return Criterion("disk for features", str(free), GUIDE_DISK, "neutral", 0, "Free space is not known; look before extracting.")
+        return Criterion(
+            "disk for features", str(free), GUIDE_DISK, "neutral", 0, "Free space is not known; look before extracting."
+        )
     observed = f"{format_bytes(free)} free"
     if not facts.features_disk.writable:
-        return Criterion("disk for features", "not writable", "writable", "blocks", 4, f"{facts.features_disk.path} is not writable.")
+        return Criterion(
+            "disk for features", "not writable", "writable", "blocks", 4, f"{facts.features_disk.path} is not writable."
+        )
     if rung is None:
         least = facts.rungs[-1]
         return Criterion(
@@ -58,10 +64,18 @@ def experiments(facts: Facts) -> Criterion:
     """Many runs share one extraction."""
     count = facts.intent.experiments
     if count is None:
-        return Criterion("experiments", "not said", "guide: many -> B", "neutral", 0, "Say --experiments N to have it counted.")
+        return Criterion(
+            "experiments", "not said", "guide: many -> B", "neutral", 0, "Say --experiments N to have it counted."
+        )
     vote: Vote = "B" if count >= MANY_EXPERIMENTS else "neutral"
-    why = "Every further run reuses the same features." if vote == "B" else "One or two runs decide nothing by themselves."
-    return Criterion("experiments", str(count), f"many ({MANY_EXPERIMENTS} or more) -> B", vote, 2 if vote == "B" else 0, why)
+    why = (
+        "Every further run reuses the same features."
+        if vote == "B"
+        else "One or two runs decide nothing by themselves."
+    )
+    return Criterion(
+        "experiments", str(count), f"many ({MANY_EXPERIMENTS} or more) -> B", vote, 2 if vote == "B" else 0, why
+    )
 
 
 def gpu_memory(facts: Facts) -> Criterion:
@@ -94,7 +108,9 @@ def clip_swaps(facts: Facts) -> Criterion:
     if not isinstance(point, Unknown) and epochs > point.likely:
         why = f"Each model is trained {epochs:.0f} epochs, and an extraction pays after {point.likely:.1f}: one model's file at a time."
         return Criterion(name, str(swaps), threshold, "neutral", 0, why)
-    return Criterion(name, str(swaps), threshold, "A", 2, "Each model is trained too briefly to pay for its extraction.")
+    return Criterion(
+        name, str(swaps), threshold, "A", 2, "Each model is trained too briefly to pay for its extraction."
+    )
 
 
 def _epochs_per_model(facts: Facts) -> float:
@@ -109,7 +125,9 @@ def batch_size(facts: Facts) -> Criterion:
     if size is None:
         return Criterion(name, "not said", threshold, "neutral", 0, "A weak hint in any case.")
     if size < SMALL_BATCH:
-        return Criterion(name, str(size), threshold, "A", 0.5, "Small batches hint at small experiments; never decisive.")
+        return Criterion(
+            name, str(size), threshold, "A", 0.5, "Small batches hint at small experiments; never decisive."
+        )
     if size >= LARGE_BATCH:
         return Criterion(name, str(size), threshold, "B", 0.5, "Large batches leave no room for CLIP on the GPU.")
     return Criterion(name, str(size), threshold, "neutral", 0, "Fits both ways.")
@@ -118,10 +136,16 @@ def batch_size(facts: Facts) -> Criterion:
 def paper(facts: Facts) -> Criterion:
     """Reproducing published numbers is done on stored features, with one caveat."""
     if not facts.intent.paper:
-        return Criterion("paper reproduction", "no", "guide: yes -> B", "neutral", 0, "Say --paper if you reproduce one.")
+        return Criterion(
+            "paper reproduction", "no", "guide: yes -> B", "neutral", 0, "Say --paper if you reproduce one."
+        )
     if facts.intent.adapters:
-        return Criterion("paper reproduction", "yes, with adapters in CLIP", "guide: yes -> B", "neutral", 0, ADAPTER_WARNING)
-    return Criterion("paper reproduction", "yes", "guide: yes -> B", "B", 2, "The usual way in papers, for a frozen CLIP.")
+        return Criterion(
+            "paper reproduction", "yes, with adapters in CLIP", "guide: yes -> B", "neutral", 0, ADAPTER_WARNING
+        )
+    return Criterion(
+        "paper reproduction", "yes", "guide: yes -> B", "B", 2, "The usual way in papers, for a frozen CLIP."
+    )
 
 
 def quick_check(facts: Facts) -> Criterion:
@@ -136,7 +160,9 @@ def break_even(facts: Facts) -> Criterion:
     planned = facts.intent.epochs * (facts.intent.experiments or 1)
     point = facts.time.break_even_epochs
     name = "time"
-    observed = f"{planned} epochs planned" + (f" with {facts.intent.clip_swaps + 1} models" if facts.intent.clip_swaps else "")
+    observed = f"{planned} epochs planned" + (
+        f" with {facts.intent.clip_swaps + 1} models" if facts.intent.clip_swaps else ""
+    )
     if isinstance(point, Unknown):
         return Criterion(name, observed, "break-even", "A", 2, "Precomputing saves no time here.")
     threshold = f"pays after {point.likely:.1f} epochs a model"
@@ -203,16 +229,22 @@ def _flips(mode: Way, facts: Facts) -> tuple[str, ...]:
     flips = []
     free = facts.features_disk.free_bytes
     if isinstance(free, int):
-        larger = [rung for rung in facts.rungs if facts.chosen is None or rung.feature_bytes > facts.chosen.feature_bytes]
+        larger = [
+            rung for rung in facts.rungs if facts.chosen is None or rung.feature_bytes > facts.chosen.feature_bytes
+        ]
         fitting = [rung for rung in larger if rung.fits]
         if fitting and facts.chosen is not None:
-            flips.append(f"{fitting[0].label} fits too ({format_bytes(fitting[0].feature_bytes)}): {_flags(fitting[0])}.")
+            flips.append(
+                f"{fitting[0].label} fits too ({format_bytes(fitting[0].feature_bytes)}): {_flags(fitting[0])}."
+            )
         short = [rung for rung in larger if rung.fits is False]
         if short:
             flips.append(f"With {format_bytes(short[-1].need_bytes - free)} more free, {short[-1].label} would fit.")
     point = facts.time.break_even_epochs
     if mode == "precomputed" and not isinstance(point, Unknown):
-        flips.append(f"Below {max(1.0, point.likely):.1f} epochs in all, or for a first look (--quick-check), realtime would do.")
+        flips.append(
+            f"Below {max(1.0, point.likely):.1f} epochs in all, or for a first look (--quick-check), realtime would do."
+        )
     if mode == "realtime" and not isinstance(point, Unknown) and facts.chosen is not None:
         flips.append(f"From {point.likely:.1f} epochs on, precomputing pays.")
     return tuple(flips)

@@ -42,5 +42,3 @@ def largest_batch(tower: Tower, free_bytes: int, *, realtime: bool) -> int:
     else:
         fixed, per_image = _MODEL_FIXED_GB + _RESERVE_PRECOMPUTED_GB, _MODEL_IMAGE_GB
     return max(0, int((free_bytes / GB - fixed) / per_image))
-
-

@@ -14,7 +14,13 @@ from fsgr_tui.core.units import Unknown
 
 
 def make_plan(
-    machine: Machine, dataset: DatasetFacts, intent: Intent, tower: Tower, images_disk: Disk, features_disk: Disk, workers: int
+    machine: Machine,
+    dataset: DatasetFacts,
+    intent: Intent,
+    tower: Tower,
+    images_disk: Disk,
+    features_disk: Disk,
+    workers: int,
 ) -> Plan:
     """The plan for these facts.
 

@@ -50,7 +50,9 @@ def temporary_bytes(images: int) -> int:
     return HDF5_BYTES_PER_KEY * images + 40 * images
 
 
-def ladder(tower: Tower, dataset: DatasetFacts, intent: Intent, features_disk: Disk, same_disk: bool) -> tuple[Rung, ...]:
+def ladder(
+    tower: Tower, dataset: DatasetFacts, intent: Intent, features_disk: Disk, same_disk: bool
+) -> tuple[Rung, ...]:
     """The choices from the largest to the smallest, each with what it needs and whether it fits.
 
     Args:
@@ -61,7 +63,9 @@ def ladder(tower: Tower, dataset: DatasetFacts, intent: Intent, features_disk: D
     for grid, dtype in _LADDER:
         if grid == "7x7" and tower.side == 7:
             continue
-        rungs.append(_rung(FeatureShape(tower, grid, dtype), dataset.split_names, dataset.images, beside, features_disk))
+        rungs.append(
+            _rung(FeatureShape(tower, grid, dtype), dataset.split_names, dataset.images, beside, features_disk)
+        )
     training = tuple(name for name in dataset.split_names if name.startswith("train"))
     if training and len(training) < len(dataset.split_names):
         images = sum(split.images for split in dataset.splits if split.name in training)
@@ -85,7 +89,12 @@ def _rung(shape: FeatureShape, splits: tuple[str, ...], images: int, beside: flo
 
 
 def breakdown(
-    dataset: DatasetFacts, intent: Intent, shape: FeatureShape | None, splits: tuple[str, ...], images_disk: Disk, features_disk: Disk
+    dataset: DatasetFacts,
+    intent: Intent,
+    shape: FeatureShape | None,
+    splits: tuple[str, ...],
+    images_disk: Disk,
+    features_disk: Disk,
 ) -> Storage:
     """What goes where.
 
@@ -97,7 +106,9 @@ def breakdown(
         StorageItem(
             f"images {split.name}",
             images_disk.mount,
-            Estimate.exact(split.image_bytes, "bytes") if split.found else Estimate.around(split.image_bytes, 0.05, "bytes", "table"),
+            Estimate.exact(split.image_bytes, "bytes")
+            if split.found
+            else Estimate.around(split.image_bytes, 0.05, "bytes", "table"),
             split.image_bytes if split.found else 0,
             f"{split.images:,} images" + ("" if split.found else ", not here yet"),
         )
@@ -119,7 +130,9 @@ def breakdown(
             StorageItem(
                 "HDF5 keys and temporary head",
                 features_disk.mount,
-                Estimate(300 * images, HDF5_BYTES_PER_KEY * images, 2 * HDF5_BYTES_PER_KEY * images, "bytes", "measured"),
+                Estimate(
+                    300 * images, HDF5_BYTES_PER_KEY * images, 2 * HDF5_BYTES_PER_KEY * images, "bytes", "measured"
+                ),
             )
         )
     small = all(name not in coco.SPLITS for name in dataset.split_names)
@@ -132,7 +145,12 @@ def breakdown(
         )
     )
     items.append(
-        StorageItem("checkpoints", features_disk.mount, checkpoint_bytes(intent.epochs), note="of one experiment; keep best and last only")
+        StorageItem(
+            "checkpoints",
+            features_disk.mount,
+            checkpoint_bytes(intent.epochs),
+            note="of one experiment; keep best and last only",
+        )
     )
     return Storage(tuple(items), _filesystems(items, images_disk, features_disk))
 

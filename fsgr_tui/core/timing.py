@@ -48,14 +48,22 @@ GPU_PRIORS = (
 )
 
 # Multiply-accumulates of one image in 10^9, 224 (or 336) pixels: fvcore counts published with open_clip's models.
-GMACS = {"ViT-B-32": 4.41, "ViT-B-16": 17.58, "ViT-L-14": 81.08, "ViT-L-14-336": 191.1, "ViT-H-14": 167.4, "RN50": 6.1, "RN101": 9.9}
+GMACS = {
+    "ViT-B-32": 4.41,
+    "ViT-B-16": 17.58,
+    "ViT-L-14": 81.08,
+    "ViT-L-14-336": 191.1,
+    "ViT-H-14": 167.4,
+    "RN50": 6.1,
+    "RN101": 9.9,
+}
 _B16_GMACS = 17.58
 
 
 def gmacs(tower: Tower) -> float:
     """Multiply-accumulates of one image in 10^9; scaled by tokens and squared width for towers not in the table."""
     known = GMACS.get(tower.name.removesuffix("-quickgelu"))
-    return known if known else _B16_GMACS * tower.tokens / 196 * (tower.width / 768) ** 2
+    return known or _B16_GMACS * tower.tokens / 196 * (tower.width / 768) ** 2
 
 
 def prior_of(gpu: Gpu) -> GpuPrior | None:
@@ -139,6 +147,7 @@ def _caption_model_s(gpu: Gpu | None, cpus: int) -> Estimate:
 
 def best_gpu(machine: Machine) -> Gpu | None:
     """The GPU with the most free memory; the first one when no reading came back."""
+
     def free(gpu: Gpu) -> int:
         return gpu.memory_free_bytes if isinstance(gpu.memory_free_bytes, int) else 0
 
@@ -150,7 +159,9 @@ def steps_per_epoch(captions: int, batch_size: int) -> int:
     return captions // batch_size
 
 
-def break_even_epochs(extraction_s: Estimate, realtime_epoch_s: Estimate, precomputed_epoch_s: Estimate) -> Estimate | None:
+def break_even_epochs(
+    extraction_s: Estimate, realtime_epoch_s: Estimate, precomputed_epoch_s: Estimate
+) -> Estimate | None:
     """Epochs after which the extraction has paid for itself; None when precomputing saves nothing."""
     saved = [
         realtime_epoch_s.low - precomputed_epoch_s.high,

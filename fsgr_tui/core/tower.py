@@ -135,7 +135,8 @@ class FeatureShape(msgspec.Struct, frozen=True):
         """
         if self.grid == "7x7-112px" and self.tower.family != "vit":
             raise BadRequest(
-                f"The grid 7x7-112px needs a ViT, and {self.tower.name} is a ResNet.", "Use --grid 7x7 or --grid native."
+                f"The grid 7x7-112px needs a ViT, and {self.tower.name} is a ResNet.",
+                "Use --grid 7x7 or --grid native.",
             )
         if self.side > self.native_side:
             raise BadRequest(

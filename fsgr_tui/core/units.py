@@ -66,9 +66,7 @@ class Estimate(msgspec.Struct, frozen=True):
         """The sum of both spans; its basis is the weaker one."""
         order: tuple[Basis, ...] = ("exact", "measured", "table", "guess")
         weaker = max(self.basis, other.basis, key=order.index)
-        return Estimate(
-            self.low + other.low, self.likely + other.likely, self.high + other.high, self.unit, weaker
-        )
+        return Estimate(self.low + other.low, self.likely + other.likely, self.high + other.high, self.unit, weaker)
 
     def seconds_for(self, count: float) -> Estimate:
         """How long `count` things take at this rate (a rate's unit is things per second)."""
@@ -92,7 +90,13 @@ def format_bytes(count: float) -> str:
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(count) >= factor * 0.9995:
             value = count / factor
-            return f"{value:.2f} {unit}" if value < 9.995 else f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+            return (
+                f"{value:.2f} {unit}"
+                if value < 9.995
+                else f"{value:.1f} {unit}"
+                if value < 99.95
+                else f"{value:.0f} {unit}"
+            )
     return f"{count:.0f} B"
 
 

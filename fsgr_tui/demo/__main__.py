@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 def _write(root: Path, train: int, val: int, seed: int) -> bytes:
     """The facts of the written data set as JSON."""
     try:
-        from fsgr_tui.demo.dataset import write_dataset  # noqa: PLC0415 - a missing Pillow is told with its remedy
+        from fsgr_tui.demo.dataset import write_dataset
     except ModuleNotFoundError as error:
         raise MissingExtra("demo", "extract", error.name or "pillow") from error
     return msgspec.json.encode(write_dataset(root, train=train, val=val, seed=seed, on_progress=_ProgressLines()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-
 from pathlib import Path
 
 import msgspec
@@ -29,7 +28,8 @@ def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
 
 
 def _read_spec(path: str) -> ChildSpec:
-    return msgspec.json.decode(Path(path).read_bytes(), type=ChildSpec)  # type: ignore[arg-type, return-value]  # a union is no type to mypy
+    spec: ChildSpec = msgspec.json.decode(Path(path).read_bytes(), type=ChildSpec)
+    return spec
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice, Precision
 from fsgr_tui.core.tower import FeatureShape
+from fsgr_tui.extract.device import chosen_device
 from fsgr_tui.extract.model import LoadedTower, load_tower
 from fsgr_tui.extract.pixels import ANTIALIAS, DECODER, INTERPOLATION
 from fsgr_tui.features.manifest import Manifest
@@ -65,6 +66,8 @@ class Encoder(nn.Module):
         self.device = device
         self.precision = precision
         # On a GPU autocast keeps the LayerNorms in fp32; on a CPU it would convert the weights anew at every call.
+        self._mean: Tensor
+        self._std: Tensor
         self._autocast = device.type == "cuda" and precision != "fp32"
         self._type = torch.float32 if self._autocast else _TORCH_TYPE[precision]
         self.visual = loaded.visual.to(device=device, dtype=self._type)
@@ -101,7 +104,7 @@ class Encoder(nn.Module):
         stored = torch.float16 if self.shape.dtype == "float16" else torch.float32
         if self.device.type != "cuda":
             return Pending(self(pixels).to(stored))
-        started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         started.record()
         host = torch.empty((len(pixels), self.shape.tokens, self.shape.tower.width), dtype=stored, pin_memory=True)
         self._chunk = self._chunk or len(pixels)
@@ -143,7 +146,7 @@ class Encoder(nn.Module):
         side, native = self.shape.side, self.shape.native_side
         if side == native:
             return tokens
-        grid = tokens.transpose(1, 2).unflatten(2, (native, native))
+        grid = tokens.transpose(1, 2).reshape(len(tokens), -1, native, native)
         return functional.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2)
 
 
@@ -153,7 +156,7 @@ def make_encoder(choice: ModelChoice) -> Encoder:
     Raises:
         Problem: see `load_tower`; also when the device is not there.
     """
-    device = _device(choice.device)
+    device = chosen_device(choice.device)
     loaded = load_tower(choice)
     shape = FeatureShape(loaded.tower, choice.grid, choice.dtype).checked()
     return Encoder(loaded, shape, device, _precision(choice.precision, device))
@@ -197,21 +200,6 @@ def manifest_of(encoder: Encoder, choice: ModelChoice) -> Manifest:
 
 def _scale(values: Sequence[float], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise BadRequest(f"{name!r} is no device.", "Use auto, cpu, cuda or cuda:1.") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MachineCannot(
-            f"There is no device {name} here: PyTorch sees {torch.cuda.device_count()} GPUs.",
-            "Use --device cpu, look at CUDA_VISIBLE_DEVICES, or install a PyTorch that fits the driver.",
-        )
-    return device
 
 
 def _precision(wanted: Precision, device: torch.device) -> str:

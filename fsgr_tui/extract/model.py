@@ -43,6 +43,7 @@ with warnings.catch_warnings():
 QUICK = "-quickgelu"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+_logger = logging.getLogger(__name__)
 _RANDOM = re.compile(r"random:(\d+)")
 _REACH_S = 4.0
 _MODEL_FILES = (".pt", ".pth", ".bin", ".safetensors")
@@ -111,7 +112,9 @@ def _random(tower: Tower, seed: int, activation: Activation, image_px: int | Non
 
 def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | None) -> LoadedTower:
     base = tower.name.removesuffix(QUICK)
-    config = get_pretrained_cfg(tower.name, tag) or get_pretrained_cfg(base, tag) or get_pretrained_cfg(base + QUICK, tag)
+    config = (
+        get_pretrained_cfg(tower.name, tag) or get_pretrained_cfg(base, tag) or get_pretrained_cfg(base + QUICK, tag)
+    )
     if not config:
         tags = list_pretrained_tags_by_model(base)
         raise BadRequest(
@@ -120,7 +123,7 @@ def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | No
         )
     quick = bool(config.get("quick_gelu", False))
     _refuse_other_activation(f"the tag {tag!r}", quick, tower, activation)
-    notices = ()
+    notices: tuple[str, ...] = ()
     if quick and not tower.quick_gelu:
         notices = (f"The weights {tag!r} were trained with quick-gelu, so it is used, as in {base}{QUICK}.",)
     path = _downloaded(config, base, tag)
@@ -142,10 +145,10 @@ def _downloaded(config: dict[str, Any], model: str, tag: str) -> Path:
             try:
                 return Path(_offline(lambda: download_pretrained(config)))
             except Exception as error:  # noqa: BLE001 - huggingface_hub raises a dozen kinds for "not in the cache"
-                logging.debug("not in the cache: %s", error)
+                _logger.debug("not in the cache: %s", error)
         _reach(config)
         return Path(download_pretrained(config))
-    except Exception as error:  # huggingface_hub, urllib and open_clip each raise kinds of their own
+    except Exception as error:  # noqa: BLE001 - huggingface_hub, urllib and open_clip each raise kinds of their own
         cache = huggingface_hub.constants.HF_HUB_CACHE
         raise MachineCannot(
             f"The weights {tag!r} of {model} are not in the cache ({cache}) and cannot be fetched: {_first_line(error)}.",
@@ -182,7 +185,9 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
         found = sorted(file.name for file in path.iterdir() if file.name.endswith(_MODEL_FILES))
         raise BadRequest(
             f"--weights {path} is a folder.",
-            f"Name one of its files: {', '.join(found[:8])}." if found else "It holds no .pt, .pth or .safetensors file.",
+            f"Name one of its files: {', '.join(found[:8])}."
+            if found
+            else "It holds no .pt, .pth or .safetensors file.",
         )
     if not path.is_file():
         raise MachineCannot(f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag.")
@@ -273,7 +278,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
                 "Save its state dict alone, on a machine that trusts the file: torch.save(model.state_dict(), 'weights.pt').",
             ) from None
         raise _damaged(path, error) from None
-    except Exception as error:  # torch and safetensors raise a dozen kinds for damaged files
+    except Exception as error:  # noqa: BLE001 - torch and safetensors raise a dozen kinds for damaged files
         raise _damaged(path, error) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -316,7 +321,9 @@ def _is_openai_digest(sha256: str) -> bool:
 def _refuse_other_activation(source: str, quick: bool, tower: Tower, activation: Activation) -> None:
     if activation != "auto" and (activation == "quick-gelu") != quick:
         right = "quick-gelu" if quick else "gelu"
-        raise BadRequest(f"--activation {activation} does not fit {source}, which uses {right}.", "Leave --activation out.")
+        raise BadRequest(
+            f"--activation {activation} does not fit {source}, which uses {right}.", "Leave --activation out."
+        )
     if tower.quick_gelu and not quick:
         raise BadRequest(
             f"{tower.name} asks for quick-gelu, but {source} was trained with gelu.",

@@ -74,7 +74,9 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
 def _distance(stored: NDArray[np.generic], again: NDArray[np.generic]) -> dict[str, float]:
     """Relative L2 and cosine of whole rows, and the largest difference of one value."""
     if stored.shape != again.shape:
-        raise FoundFaults(f"Not comparable: rows of {stored.shape} in the file, {again.shape} here.", "Give the file's own grid.")
+        raise FoundFaults(
+            f"Not comparable: rows of {stored.shape} in the file, {again.shape} here.", "Give the file's own grid."
+        )
     ours, theirs = again.astype(np.float64).ravel(), stored.astype(np.float64).ravel()
     norm = float(np.linalg.norm(ours))
     both = norm * float(np.linalg.norm(theirs))

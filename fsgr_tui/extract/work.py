@@ -83,7 +83,7 @@ def _build(
         seconds = time.monotonic() - began
         events.phase("verify", build.done_count, "images")
         build.manifest = msgspec.structs.replace(build.manifest, ended=_now())
-        published = build.publish(tell=lambda step, total: events.progress(step, total))
+        published = build.publish(tell=events.progress)
         _tell_result(events, final, images=published.images, refused=published.refused, seconds=seconds, new=run.done)
         return EXIT_FOUND_FAULTS if published.refused else EXIT_OK
     finally:
@@ -116,7 +116,9 @@ def _tell_remarks(run: Extraction, events: EventWriter) -> None:
     if tally.rotated:
         events.notice(f"{tally.rotated:,} images carry a rotation tag, which was not applied (as in training).")
     if tally.mislabelled:
-        events.notice(f"{len(tally.mislabelled):,} images have another format than their suffix says; first: {tally.mislabelled[0]}.")
+        events.notice(
+            f"{len(tally.mislabelled):,} images have another format than their suffix says; first: {tally.mislabelled[0]}."
+        )
     for remark in tally.huge:
         events.notice(f"{remark}.")
 
@@ -137,5 +139,3 @@ def _tell_result(events: EventWriter, final: Path, *, images: int, refused: int,
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-

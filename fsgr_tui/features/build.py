@@ -153,7 +153,7 @@ class FeatureBuild:
             raise ValueError(f"expected {expected} {self.manifest.dtype}, got {features.shape} {features.dtype}")
         header = self._header
         for row, values in zip(rows, features, strict=True):
-            data = memoryview(np.ascontiguousarray(values)).cast("B")
+            data = np.ascontiguousarray(values).data.cast("B")
             self._write_at(data, header.first_offset + row * header.stride_bytes)
             self._pending_rows.append(row)
             self._pending_crc32.append(zlib.crc32(data))
@@ -377,7 +377,9 @@ class FeatureBuild:
                 self._write_at(memoryview(chunk), offset)
                 offset += len(chunk)
         if offset != header.first_offset:
-            raise BadRequest(f"{self.paths.head} is not the head of {self.paths.part}.", "Use --overwrite to start anew.")
+            raise BadRequest(
+                f"{self.paths.head} is not the head of {self.paths.part}.", "Use --overwrite to start anew."
+            )
         os.ftruncate(self._fd, header.file_bytes)
         os.fsync(self._fd)
         self.paths.head.unlink()
@@ -426,7 +428,8 @@ def _cannot_write(path: Path, error: OSError) -> MachineCannot:
 def _disk_problem(path: Path, error: OSError) -> MachineCannot:
     if error.errno == errno.EDQUOT:
         return MachineCannot(
-            f"The quota is used up while writing {path}.", "Free some of your own files or ask for more quota; then --resume."
+            f"The quota is used up while writing {path}.",
+            "Free some of your own files or ask for more quota; then --resume.",
         )
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(path.parent).free

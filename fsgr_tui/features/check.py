@@ -85,7 +85,9 @@ class Expected(msgspec.Struct, frozen=True):
     annotation_ids: frozenset[int] = frozenset()
 
 
-def check_file(path: Path, expected: Expected, *, deep: bool = False, tell: Tell | None = None, seed: int = 0) -> CheckReport:
+def check_file(
+    path: Path, expected: Expected, *, deep: bool = False, tell: Tell | None = None, seed: int = 0
+) -> CheckReport:
     """Check one file.
 
     Args:
@@ -140,7 +142,9 @@ def _headline(file: FeatureFile, bad: Sequence[CheckRow]) -> str:
 def _layout_row(file: FeatureFile) -> CheckRow:
     layout = file.layout
     if layout.contiguous:
-        return CheckRow("layout", "one contiguous array per image", f"{layout.words}, keys like {file.ids[0]}_{layout.suffix}", "ok")
+        return CheckRow(
+            "layout", "one contiguous array per image", f"{layout.words}, keys like {file.ids[0]}_{layout.suffix}", "ok"
+        )
     return CheckRow(
         "layout", "one contiguous array per image", f"{layout.words}, keys like {file.ids[0]}_{layout.suffix}", "note",
         "Usable, but random reads are slow; `fsgr-tui extract` writes files that read 10-60 times faster.",
@@ -154,7 +158,9 @@ def _shape_row(file: FeatureFile) -> CheckRow:
         promised = (manifest.tokens, manifest.width)
         judgement: Judgement = "ok" if found == promised else "bad"
         detail = "" if found == promised else "The rows are not what the manifest promises."
-        return CheckRow("shape", f"{promised[0]} x {promised[1]} (manifest)", " x ".join(map(str, found)), judgement, detail)
+        return CheckRow(
+            "shape", f"{promised[0]} x {promised[1]} (manifest)", " x ".join(map(str, found)), judgement, detail
+        )
     reason = shape_fault(found)
     known = known_shape(found)
     return CheckRow(
@@ -199,7 +205,9 @@ def _dtype_row(file: FeatureFile) -> CheckRow:
     name = file.dtype.name
     wanted = file.manifest.dtype if file.manifest else "float16 or float32"
     good = name == wanted if file.manifest else name in ("float16", "float32")
-    return CheckRow("dtype", wanted, name, "ok" if good else "bad", "" if good else f"{name} is not what training code reads.")
+    return CheckRow(
+        "dtype", wanted, name, "ok" if good else "bad", "" if good else f"{name} is not what training code reads."
+    )
 
 
 def _count_rows(file: FeatureFile) -> list[CheckRow]:
@@ -214,10 +222,20 @@ def _count_rows(file: FeatureFile) -> list[CheckRow]:
     ]  # fmt: skip
     if manifest.refused:
         rows.append(
-            CheckRow("refused images", "0", f"{manifest.refused:,}", "note", "They have no key; extract with --resume once they are mended.")
+            CheckRow(
+                "refused images",
+                "0",
+                f"{manifest.refused:,}",
+                "note",
+                "They have no key; extract with --resume once they are mended.",
+            )
         )
     elif manifest.ids_sha256 and manifest.ids_sha256 != ids_digest(file.ids.tolist()):
-        rows.append(CheckRow("id list", "digest of the manifest", "another", "bad", "The ids are not those that were extracted."))
+        rows.append(
+            CheckRow(
+                "id list", "digest of the manifest", "another", "bad", "The ids are not those that were extracted."
+            )
+        )
     return rows
 
 
@@ -269,7 +287,13 @@ def _manifest_row(file: FeatureFile) -> CheckRow:
         f"{manifest.stage}, pooling {manifest.pooling}, {manifest.precision}"
     )
     if manifest.weights.startswith("random:"):
-        return CheckRow("manifest", "trained weights", found, "note", "The weights are random: fit for trying things out, not for training.")
+        return CheckRow(
+            "manifest",
+            "trained weights",
+            found,
+            "note",
+            "The weights are random: fit for trying things out, not for training.",
+        )
     return CheckRow("manifest", "how it was made", found, "ok")
 
 
@@ -297,7 +321,7 @@ class _Values:
         stored = self._file.read(ids)
         self._read_s += time.perf_counter() - began
         for image_id, row in zip(ids, stored, strict=True):
-            self._note_bytes(image_id, zlib.crc32(np.ascontiguousarray(row)))
+            self._note_bytes(image_id, zlib.crc32(np.ascontiguousarray(row).data))
         values = stored.astype(np.float32, copy=False).reshape(len(ids), -1)
         self._note_values(ids, values)
         if stored.ndim == 3:
@@ -319,7 +343,7 @@ class _Values:
         constant = (values == values[:, :1]).all(1) & ~zero
         found = {"NaN": nan, "Inf": inf, "all-zero rows": zero, "constant rows": constant}
         for name, mask in found.items():
-            self._faults[name] += [ids[number] for number in np.flatnonzero(mask)]
+            self._faults[name] += [ids[number] for number in np.flatnonzero(mask).tolist()]
         if len(finite):
             self._least, self._most = min(self._least, float(finite.min())), max(self._most, float(finite.max()))
             self._sum += float(finite.sum(dtype=np.float64))
@@ -343,7 +367,11 @@ class _Values:
     def rows(self, total: int) -> list[CheckRow]:
         rows = [self._range_row()]
         for name, ids in self._faults.items():
-            rows.append(CheckRow(name, "0", f"{len(ids):,}", "bad" if ids else "ok", f"{name} in images {_few(ids)}." if ids else ""))
+            rows.append(
+                CheckRow(
+                    name, "0", f"{len(ids):,}", "bad" if ids else "ok", f"{name} in images {_few(ids)}." if ids else ""
+                )
+            )
         rows.append(
             CheckRow(
                 "equal rows", "0", f"{len(self._twins):,}", "note" if self._twins else "ok",

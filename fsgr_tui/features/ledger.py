@@ -101,7 +101,9 @@ class Ledger:
     def _load(self) -> None:
         text = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
         if text and text[:1] not in b"0123456789abcdef":
-            raise BadRequest(f"{self.path} is not a ledger of fsgr-tui.", "Move it away, or choose another --output-path.")
+            raise BadRequest(
+                f"{self.path} is not a ledger of fsgr-tui.", "Move it away, or choose another --output-path."
+            )
         sound_bytes = 0
         for record, end in _sound_records(text):
             sound_bytes = end

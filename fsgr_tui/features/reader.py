@@ -122,7 +122,8 @@ class FeatureFile:
         Raises:
             MissingIds: the file has no such image.
         """
-        return self.read([image_id])[0]
+        row: NDArray[np.generic] = self.read([image_id])[0]
+        return row
 
     def read(self, ids: Sequence[int], out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
         """The features of several images.
@@ -150,7 +151,7 @@ class FeatureFile:
         if self._offsets is None:
             self._read_by_hdf5(ids, out)
             return out
-        flat = memoryview(out.reshape(-1).view(np.uint8)) if out.size else memoryview(b"")
+        flat = out.reshape(-1).view(np.uint8).data
         for number, image_id in enumerate(ids):
             target = flat[number * self._row_bytes : (number + 1) * self._row_bytes]
             if os.preadv(self._fd, [target], int(self._offsets[positions[image_id]])) != self._row_bytes:
@@ -214,7 +215,11 @@ def open_hdf5(path: Path) -> h5py.File:
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         part = path.with_name(path.name + ".part")
-        hint = f"An unfinished extraction lies at {part}; finish it with --resume." if part.exists() else "Look at the path."
+        hint = (
+            f"An unfinished extraction lies at {part}; finish it with --resume."
+            if part.exists()
+            else "Look at the path."
+        )
         raise BadRequest(f"There is no file {path}.", hint) from None
     except IsADirectoryError:
         raise BadRequest(f"{path} is a folder, not a feature file.", "Name the .hdf5 file in it.") from None
@@ -235,7 +240,8 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
         return MachineCannot(f"{path} is in use: another process has it open for writing.", "Wait until it is done.")
     if number in NO_LOCKS_ERRNOS:
         return MachineCannot(
-            f"The file system of {path} has no file locks.", "For reading, set HDF5_USE_FILE_LOCKING=FALSE and try again."
+            f"The file system of {path} has no file locks.",
+            "For reading, set HDF5_USE_FILE_LOCKING=FALSE and try again.",
         )
     if match := re.search(r"eof = (\d+).*stored_eof = (\d+)", text):
         promised = int(match[2])
@@ -257,7 +263,12 @@ def _what_it_is(head: bytes) -> str:
         return "it looks like an HTML page, which a download link sometimes gives instead of the file"
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer; the file itself was not fetched"
-    known = ((b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip data"), (b"\x93NUMPY", "a NumPy array"), (b"\x80", "a Python pickle"))
+    known = (
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\x1f\x8b", "gzip data"),
+        (b"\x93NUMPY", "a NumPy array"),
+        (b"\x80", "a Python pickle"),
+    )
     for magic, name in known:
         if head.startswith(magic):
             return f"it looks like {name}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
@@ -29,7 +30,13 @@ def start(
         env: variables set on top of this process's own.
     """
     spec = JobSpec(
-        name=run.name, kind=kind, argv=tuple(argv), cwd=os.getcwd(), env=dict(env or {}), shown=tuple(shown), created=time.time()
+        name=run.name,
+        kind=kind,
+        argv=tuple(argv),
+        cwd=str(Path.cwd()),
+        env=dict(env or {}),
+        shown=tuple(shown),
+        created=time.time(),
     )
     write_whole(run.spec, jsontext.encode(spec))
     run.write_status(first_status(spec, run))

@@ -1,10 +1,10 @@
 """Run folders: one folder per job, found again by any later face.
 
-    spec.json     what to run (whole, written once)
-    status.json   how it stands (whole-file replacement)
-    events.jsonl  what the product's own children tell, one JSON line each
-    log           the child's output
-    lock          held by the living runner; holds its pid and start time
+spec.json     what to run (whole, written once)
+status.json   how it stands (whole-file replacement)
+events.jsonl  what the product's own children tell, one JSON line each
+log           the child's output
+lock          held by the living runner; holds its pid and start time
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def new_run(kind: str) -> RunFolder:
             continue
         except OSError as error:
             raise MachineCannot(
-                f"The run folder {folder} cannot be made: {error.strerror}.", f"Set {RUNS_VARIABLE} to a folder that can be written."
+                f"The run folder {folder} cannot be made: {error.strerror}.",
+                f"Set {RUNS_VARIABLE} to a folder that can be written.",
             ) from None
         return RunFolder(folder)
 
@@ -128,7 +129,9 @@ def find_run(name: str) -> RunFolder:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise BadRequest(f"Several jobs begin with {name!r}: {', '.join(run.name for run in matching[:5])}.", "Say more of it.")
+        raise BadRequest(
+            f"Several jobs begin with {name!r}: {', '.join(run.name for run in matching[:5])}.", "Say more of it."
+        )
     near = did_you_mean(name, [run.name for run in runs])
     raise BadRequest(f"There is no job {name!r}.", near or "`fsgr-tui jobs` lists them.")
 

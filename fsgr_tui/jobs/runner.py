@@ -81,7 +81,11 @@ class Runner:
                     start_new_session=True,
                 )
             except OSError as error:
-                cause = Cause("not started", f"{self._spec.argv[0]} cannot be started: {error.strerror}.", advice="Look at the path.")
+                cause = Cause(
+                    "not started",
+                    f"{self._spec.argv[0]} cannot be started: {error.strerror}.",
+                    advice="Look at the path.",
+                )
                 self._change(state="failed", exit_code=127, ended=time.time(), cause=cause)
                 return 127
             while self._child.poll() is None:
@@ -105,7 +109,11 @@ class Runner:
         cause = self._status.cause
         if code < 0 and cause is None:
             name = signal.Signals(-code).name
-            cause = Cause("signal", f"Ended by {name}.", advice="The kernel's log tells whether memory ran out (dmesg)." if code == -9 else "")
+            cause = Cause(
+                "signal",
+                f"Ended by {name}.",
+                advice="The kernel's log tells whether memory ran out (dmesg)." if code == -9 else "",
+            )
         self._change(state=self._final_state(exit_code), exit_code=exit_code, ended=time.time(), cause=cause)
         return exit_code
 

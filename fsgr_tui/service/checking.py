@@ -12,13 +12,13 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, MissingExtra
 from fsgr_tui.core.extraction import ModelChoice, RecomputeSpec
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.features.annotations import captioned_ids
 from fsgr_tui.features.check import CheckReport, CheckRow, Expected, Tell, check_file
 from fsgr_tui.features.images import write_image_list
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.models import is_installed
-from fsgr_tui.service.annotations import annotated_ids
 from fsgr_tui.service.extraction import default_workers, select_images
 
 
@@ -66,10 +66,19 @@ def start_recompute(request: CheckRequest) -> RunFolder:
     file = FeatureFile(request.path)
     manifest = file.manifest
     if manifest is None:
-        raise BadRequest(f"{request.path} has no manifest, so it is not known how to recompute it.", "Check it without --recompute.")
-    images = [image for image in select_images(request.image_root, _splits(request, file), request.id_pattern) if image.id in file]
+        raise BadRequest(
+            f"{request.path} has no manifest, so it is not known how to recompute it.", "Check it without --recompute."
+        )
+    images = [
+        image
+        for image in select_images(request.image_root, _splits(request, file), request.id_pattern)
+        if image.id in file
+    ]
     if not images:
-        raise BadRequest(f"None of the images in {request.image_root} has features in {request.path}.", "Look at --image-root and --split.")
+        raise BadRequest(
+            f"None of the images in {request.image_root} has features in {request.path}.",
+            "Look at --image-root and --split.",
+        )
     # A fixed seed: the same command gives the same answer.
     chosen = random.Random(0).sample(images, min(request.recompute, len(images)))
     run = new_run("check")
@@ -106,7 +115,9 @@ def with_recompute(report: CheckReport, status: JobStatus) -> CheckReport:
         found = f"relative L2 {result['worst_relative_l2']:.2g}, cosine {result['least_cosine']:.6f}, largest difference {result['largest_difference']:.2g}"
         expected = f"relative L2 below {result['limit_relative_l2']:g}, cosine above {result['limit_cosine']}"
         good = bool(result["good"])
-        detail = f"{result['images']} images again in {result['precision']}" + ("" if good else f"; the worst is image {result['worst_id']}.")
+        detail = f"{result['images']} images again in {result['precision']}" + (
+            "" if good else f"; the worst is image {result['worst_id']}."
+        )
         row = CheckRow("recompute", expected, found, "ok" if good else "bad", detail)
     rows = (*report.rows, row)
     bad = [each for each in rows if each.judgement == "bad"]
@@ -116,7 +127,7 @@ def with_recompute(report: CheckReport, status: JobStatus) -> CheckReport:
 
 def _expected(request: CheckRequest) -> Expected:
     if request.annotations:
-        annotated = annotated_ids(Path(request.annotations))
+        annotated = captioned_ids(Path(request.annotations))
         return Expected(annotated.image_ids, annotated.source, annotated.annotation_ids)
     if request.image_root:
         file = FeatureFile(request.path)
@@ -132,5 +143,3 @@ def _splits(request: CheckRequest, file: FeatureFile) -> tuple[str, ...]:
     if file.manifest is not None and file.manifest.splits:
         return file.manifest.splits
     return tuple(name for name in coco.SPLITS if (Path(request.image_root) / name).is_dir())
-
-

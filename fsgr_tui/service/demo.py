@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -137,7 +136,10 @@ def make_data(demo: Demo) -> dict[str, Any]:
     made = subprocess.run(argv, capture_output=True, text=True, check=False)
     if made.returncode:
         lines = [line for line in made.stderr.splitlines() if line.strip()]
-        raise MachineCannot("\n".join(lines[-2:]) or f"The demo data was not made (exit code {made.returncode}).", "Choose another --dir.")
+        raise MachineCannot(
+            "\n".join(lines[-2:]) or f"The demo data was not made (exit code {made.returncode}).",
+            "Choose another --dir.",
+        )
     facts: dict[str, Any] = msgspec.json.decode(made.stdout)
     return facts
 

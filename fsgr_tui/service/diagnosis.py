@@ -15,8 +15,31 @@ from fsgr_tui.probes.gpu import installed_bindings
 from fsgr_tui.service.markdown import Rows, machine_rows
 from fsgr_tui.service.planning import probe_machine
 
-PACKAGES = ("textual", "rich", "click", "msgspec", "numpy", "h5py", "nvidia-ml-py", "torch", "torchvision", "open_clip_torch", "pillow")
-_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HDF5_USE_FILE_LOCKING", "HF_HUB_OFFLINE", "SLURM_JOB_ID", "TERM", "LANG", "LC_ALL", "NO_COLOR", RUNS_VARIABLE)
+PACKAGES = (
+    "textual",
+    "rich",
+    "click",
+    "msgspec",
+    "numpy",
+    "h5py",
+    "nvidia-ml-py",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "pillow",
+)
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "HDF5_USE_FILE_LOCKING",
+    "HF_HUB_OFFLINE",
+    "SLURM_JOB_ID",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "NO_COLOR",
+    RUNS_VARIABLE,
+)
 
 
 def examine() -> Rows:
@@ -27,7 +50,12 @@ def examine() -> Rows:
     rows.append(("driver", str(machine.gpu_report.driver)))
     bindings = installed_bindings()
     if "pynvml" in bindings:
-        rows.append(("warning", f"The deprecated package `pynvml` is installed ({', '.join(bindings)}): pip uninstall pynvml; nvidia-ml-py stays."))
+        rows.append(
+            (
+                "warning",
+                f"The deprecated package `pynvml` is installed ({', '.join(bindings)}): pip uninstall pynvml; nvidia-ml-py stays.",
+            )
+        )
     rows += [(package, _version(package)) for package in PACKAGES]
     rows += [(name, os.environ[name]) for name in _VARIABLES if name in os.environ]
     rows.append(("java", shutil.which("java") or "not found (only METEOR, SPICE and the PTB tokenizer need it)"))

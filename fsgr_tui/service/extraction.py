@@ -81,7 +81,10 @@ def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") 
         folder = split_folder(root, split)
         if not folder.is_dir():
             here = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-            raise BadRequest(f"There is no folder {folder}.", did_you_mean(split, here) or f"Folders there: {', '.join(here[:8]) or 'none'}.")
+            raise BadRequest(
+                f"There is no folder {folder}.",
+                did_you_mean(split, here) or f"Folders there: {', '.join(here[:8]) or 'none'}.",
+            )
         before = len(by_id)
         for image in list_images(folder):
             image_id = coco.image_id(image.name, pattern)
@@ -89,12 +92,15 @@ def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") 
                 unnamed.append(image.path)
             elif image_id in by_id:
                 raise BadRequest(
-                    f"Two files carry the image id {image_id}: {by_id[image_id]} and {image.path}.", "Remove one of them."
+                    f"Two files carry the image id {image_id}: {by_id[image_id]} and {image.path}.",
+                    "Remove one of them.",
                 )
             else:
                 by_id[image_id] = image.path
         if len(by_id) == before and not unnamed:
-            raise BadRequest(f"There are no images in {folder}.", f"Images end in {', '.join(sorted(coco.IMAGE_SUFFIXES))}.")
+            raise BadRequest(
+                f"There are no images in {folder}.", f"Images end in {', '.join(sorted(coco.IMAGE_SUFFIXES))}."
+            )
     if unnamed:
         raise BadRequest(
             f"{len(unnamed):,} image names carry no id, e.g. {unnamed[0]}.",
@@ -117,7 +123,9 @@ def prepare(request: ExtractRequest) -> Prepared:
     require_weights(request.model.weights)
     output = Path(request.output)
     if output.suffix not in (".hdf5", ".h5"):
-        raise BadRequest(f"--output-path {output} does not end in .hdf5.", "The field's training code asks for that ending.")
+        raise BadRequest(
+            f"--output-path {output} does not end in .hdf5.", "The field's training code asks for that ending."
+        )
     _require_free_name(output, request)
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
@@ -138,12 +146,16 @@ def start(prepared: Prepared) -> RunFolder:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineCannot(f"{output.parent} is not writable: {error.strerror}.", "Choose another --output-path.") from None
+        raise MachineCannot(
+            f"{output.parent} is not writable: {error.strerror}.", "Choose another --output-path."
+        ) from None
     run = new_run("extract")
     images_file = run.folder / "images"
     write_image_list(images_file, prepared.images)
     spec = ExtractSpec(
-        model=msgspec.structs.replace(request.model, clip_model=prepared.tower.name, weights=_absolute(request.model.weights)),
+        model=msgspec.structs.replace(
+            request.model, clip_model=prepared.tower.name, weights=_absolute(request.model.weights)
+        ),
         images_file=str(images_file),
         output=str(output),
         batch_size=request.batch_size,
@@ -164,7 +176,10 @@ def _compiled(id_pattern: str) -> re.Pattern[str] | None:
     try:
         return re.compile(id_pattern) if id_pattern else None
     except re.error as error:
-        raise BadRequest(f"--id-pattern {id_pattern!r} is no regular expression: {error}.", "Put the digits in a group: '_([0-9]+)$'.") from None
+        raise BadRequest(
+            f"--id-pattern {id_pattern!r} is no regular expression: {error}.",
+            "Put the digits in a group: '_([0-9]+)$'.",
+        ) from None
 
 
 def require_weights(weights: str) -> None:
@@ -175,10 +190,14 @@ def require_weights(weights: str) -> None:
         found = sorted(file.name for file in path.iterdir() if file.suffix in (".pt", ".pth", ".bin", ".safetensors"))
         raise BadRequest(
             f"--weights {path} is a folder.",
-            f"Name one of its files: {', '.join(found[:8])}." if found else "It holds no .pt, .pth or .safetensors file.",
+            f"Name one of its files: {', '.join(found[:8])}."
+            if found
+            else "It holds no .pt, .pth or .safetensors file.",
         )
     if looks_like_path and not path.is_file():
-        raise MachineCannot(f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag such as openai.")
+        raise MachineCannot(
+            f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag such as openai."
+        )
     if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
         raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
 

@@ -17,7 +17,11 @@ def machine_rows(machine: Machine) -> Rows:
     """Host, GPUs and disks: (what, reading)."""
     host = machine.host
     memory = host.memory
-    available = str(memory) if isinstance(memory, Unknown) else f"{format_gib(memory.available_bytes)} of {format_gib(memory.limit_bytes)} free ({memory.source})"
+    available = (
+        str(memory)
+        if isinstance(memory, Unknown)
+        else f"{format_gib(memory.available_bytes)} of {format_gib(memory.limit_bytes)} free ({memory.source})"
+    )
     rows: Rows = [
         ("host", printable(f"{host.name}, {host.system}, {host.cpu}")),
         ("CPUs", f"{host.cpus.count} usable of {host.cpus.host_count} ({host.cpus.source})"),
@@ -37,7 +41,9 @@ def machine_rows(machine: Machine) -> Rows:
 def gpu_words(gpu: Gpu) -> str:
     """A GPU in one line."""
     if isinstance(gpu.memory_free_bytes, Unknown) or isinstance(gpu.memory_total_bytes, Unknown):
-        memory = f"memory {gpu.memory_free_bytes if isinstance(gpu.memory_free_bytes, Unknown) else gpu.memory_total_bytes}"
+        memory = (
+            f"memory {gpu.memory_free_bytes if isinstance(gpu.memory_free_bytes, Unknown) else gpu.memory_total_bytes}"
+        )
     else:
         memory = f"{format_gib(gpu.memory_free_bytes)} of {format_gib(gpu.memory_total_bytes)} free"
     busy = "" if isinstance(gpu.utilisation, Unknown) else f", {gpu.utilisation} % busy"
@@ -69,7 +75,12 @@ def time_rows(plan: Plan) -> Rows:
     point = str(break_even.reason) if isinstance(break_even, Unknown) else f"after {break_even.likely:.1f} epochs"
     rows: Rows = [
         ("extraction", "-", format_estimate(time.extraction), time.extraction.basis),
-        ("one epoch", format_estimate(time.realtime_epoch), format_estimate(time.precomputed_epoch), time.realtime_epoch.basis),
+        (
+            "one epoch",
+            format_estimate(time.realtime_epoch),
+            format_estimate(time.precomputed_epoch),
+            time.realtime_epoch.basis,
+        ),
         (
             f"{runs}{time.epochs} epochs in all",
             format_duration(time.realtime_total.likely),
@@ -85,7 +96,14 @@ def time_rows(plan: Plan) -> Rows:
         ),
     ]
     if isinstance(memory.largest_realtime_batch, int) and isinstance(memory.largest_precomputed_batch, int):
-        rows.append(("largest batch that fits", str(memory.largest_realtime_batch), str(memory.largest_precomputed_batch), memory.realtime.basis))
+        rows.append(
+            (
+                "largest batch that fits",
+                str(memory.largest_realtime_batch),
+                str(memory.largest_precomputed_batch),
+                memory.realtime.basis,
+            )
+        )
     return rows
 
 

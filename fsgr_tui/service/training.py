@@ -12,13 +12,13 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, MissingExtra
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.training import CaptionerSize, Mode, TrainSpec
+from fsgr_tui.features.annotations import captioned_ids
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.models import find_model, is_installed
-from fsgr_tui.service.annotations import annotated_ids
 from fsgr_tui.service.extraction import require_weights, select_images
 
 _EXP_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -68,14 +68,19 @@ def prepare(request: TrainRequest) -> PreparedTraining:
         if not is_installed(package):
             raise MissingExtra("train", "extract", package)
     if not _EXP_NAME.fullmatch(request.exp_name):
-        raise BadRequest(f"--exp-name {request.exp_name!r} is no plain name.", "Use letters, digits, dots, dashes and underscores.")
+        raise BadRequest(
+            f"--exp-name {request.exp_name!r} is no plain name.", "Use letters, digits, dots, dashes and underscores."
+        )
     folder = Path(request.annotation_folder)
     if not folder.is_dir():
-        raise BadRequest(f"The annotation folder {folder} is not there.", "Name the folder with captions_train2014.json and the id files.")
+        raise BadRequest(
+            f"The annotation folder {folder} is not there.",
+            "Name the folder with captions_train2014.json and the id files.",
+        )
     absent = [name for name in coco.ANNOTATION_FILES if not (folder / name).is_file()]
     if absent:
         raise BadRequest(f"{folder} lacks {', '.join(absent)}.", "They come with M2 Transformer's annotations.")
-    needed = annotated_ids(folder).image_ids
+    needed = captioned_ids(folder).image_ids
     _require_output(request)
     if request.mode == "precomputed":
         _require_features(request.features, needed)
@@ -135,16 +140,22 @@ def _require_output(request: TrainRequest) -> None:
         raise MachineCannot(f"{output} is not writable.", "Choose another --output.")
     last = output / f"{request.exp_name}_last.pth"
     if last.exists() and not (request.resume or request.overwrite):
-        raise BadRequest(f"{last} exists already.", "Use --resume to go on, --overwrite to start anew, or another --exp-name.")
+        raise BadRequest(
+            f"{last} exists already.", "Use --resume to go on, --overwrite to start anew, or another --exp-name."
+        )
     if request.resume and not last.exists():
-        raise BadRequest(f"There is no checkpoint {last} to resume.", "Leave --resume out, or look at --output and --exp-name.")
+        raise BadRequest(
+            f"There is no checkpoint {last} to resume.", "Leave --resume out, or look at --output and --exp-name."
+        )
 
 
 def _require_features(path: str, needed: frozenset[int]) -> None:
     if not path:
         raise BadRequest("--mode precomputed needs --features-path.", "Make the file with `fsgr-tui extract`.")
     if Path(path).is_dir():
-        raise BadRequest(f"--features-path {path} is a folder.", "Name the .hdf5 file; a folder of images is for --mode realtime.")
+        raise BadRequest(
+            f"--features-path {path} is a folder.", "Name the .hdf5 file; a folder of images is for --mode realtime."
+        )
     file = FeatureFile(path)
     missing = sorted(needed - set(file.ids.tolist()))
     if missing:

@@ -1,4 +1,4 @@
-"""Where a training run computes, with which arithmetic, and how much memory that takes."""
+"""With which arithmetic a training run computes, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -7,33 +7,12 @@ from pathlib import Path
 
 import torch
 
-from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import Precision
 
 GPU_MEMORY = "GPU allocated"
 HOST_MEMORY = "process RSS"
 
 _TORCH_TYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device of that name; auto is a GPU where there is one.
-
-    Raises:
-        BadRequest: the name is no device of a kind that training runs on.
-        MachineCannot: there is no such GPU.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise BadRequest(f"{name!r} is no device.", "Use auto, cpu, cuda or cuda:1.")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MachineCannot(
-            f"There is no device {name} here: PyTorch sees {torch.cuda.device_count()} GPUs.",
-            "Use --device cpu, look at CUDA_VISIBLE_DEVICES, or install a PyTorch that fits the driver.",
-        )
-    return device
 
 
 def arithmetic(precision: Precision, device: torch.device) -> torch.dtype:

@@ -17,10 +17,11 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK, BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.training import MODES, TrainSpec
+from fsgr_tui.extract.device import chosen_device
+from fsgr_tui.features.annotations import Annotations, read_annotations
 from fsgr_tui.train import checkpoint
-from fsgr_tui.train.annotations import Annotations, read_annotations
 from fsgr_tui.train.data import GridSource, open_source
-from fsgr_tui.train.device import MemoryGauge, chosen_device
+from fsgr_tui.train.device import MemoryGauge
 from fsgr_tui.train.learner import Learner, LossGuard
 from fsgr_tui.train.pairs import EncodedPairs, EpochOrder, in_order
 from fsgr_tui.train.timing import StepClock

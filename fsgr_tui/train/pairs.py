@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsgr_tui.train.annotations import Pair
+from fsgr_tui.features.annotations import Pair
 from fsgr_tui.train.vocabulary import PAD, Vocabulary
 
 

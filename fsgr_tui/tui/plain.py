@@ -3,7 +3,7 @@
 Both are filters on finished lines, so that they hold for every widget, the library's own included.
 """
 
-# ruff: noqa: RUF001 - characters that look like ASCII ones are what this file replaces
+
 
 from __future__ import annotations
 

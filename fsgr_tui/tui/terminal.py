@@ -91,7 +91,7 @@ class TerminalWriter(threading.Thread):
         while data:
             try:
                 data = data[os.write(self._fileno, data) :]
-            except BlockingIOError:  # noqa: PERF203 - each write may fail for itself
+            except BlockingIOError:
                 select.select([], [self._fileno], [])
             except OSError:
                 # The terminal is gone; the driver's watch ends the screen.

@@ -39,7 +39,7 @@ class RunWatch:
         for run in runs:
             try:
                 statuses.append(run.read_status())
-            except BadRequest:  # noqa: PERF203 - one damaged folder must not hide the others
+            except BadRequest:
                 unreadable.append(run.name)
         wanted = next((run for run in runs if run.name == chosen), runs[0] if runs else None)
         return JobsSeen(tuple(statuses), self._course(wanted) if wanted else None, tuple(unreadable))

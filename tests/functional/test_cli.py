@@ -44,7 +44,19 @@ def test_a_plan_is_printed_for_people_for_programs_and_as_markdown(images, tmp_p
 
 def test_the_plans_json_keeps_the_promised_keys(images):
     plan = json.loads(run_cli("plan", "--image-root", str(images), "--json").stdout)
-    assert {"schema", "machine", "dataset", "intent", "recommendation", "ladder", "storage", "time", "memory", "guide", "commands"} <= plan.keys()
+    assert {
+        "schema",
+        "machine",
+        "dataset",
+        "intent",
+        "recommendation",
+        "ladder",
+        "storage",
+        "time",
+        "memory",
+        "guide",
+        "commands",
+    } <= plan.keys()
     assert {"mode", "confidence", "choice", "criteria", "flips", "warnings"} <= plan["recommendation"].keys()
     assert {"clip_model", "grid", "dtype", "splits", "feature_bytes"} <= plan["recommendation"]["choice"].keys()
     assert {"name", "observed", "threshold", "vote", "weight", "why"} <= plan["recommendation"]["criteria"][0].keys()
@@ -95,7 +107,10 @@ def test_output_in_a_latin_1_locale_loses_nothing_and_does_not_fail(tmp_path):
     # Depending on how the locale decodes file names, the character or its bytes are escaped.
     assert "\\u56fe" in plain.stdout or "\\xe5\\x9b\\xbe" in plain.stdout
     document = subprocess.run(
-        [sys.executable, "-m", "fsgr_tui", *asked, "--json"], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True
+        [sys.executable, "-m", "fsgr_tui", *asked, "--json"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=True,
     )
     assert json.loads(document.stdout.decode("utf-8"))["dataset"]["root"] == str(folder.parent)
 
@@ -116,7 +131,9 @@ def test_sidecar_files_are_ignored_and_counted(tmp_path):
         (folder / name).write_bytes(b"x")
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "._a.jpg").write_bytes(b"x")
-    split = json.loads(run_cli("plan", "--image-root", str(tmp_path / "images"), "--json").stdout)["dataset"]["splits"][0]
+    split = json.loads(run_cli("plan", "--image-root", str(tmp_path / "images"), "--json").stdout)["dataset"]["splits"][
+        0
+    ]
     assert (split["found"], split["ignored"]) == (1, 4)
 
 
@@ -130,19 +147,103 @@ BAD_REQUESTS = [
     (("plan", "--epochs", "0"), 2, ["--epochs"]),
     (("extract", "--image-root", "{root}", "--split", "train2014"), 2, ["--output-path"]),
     (("extract", "--image-root", "{root}", "--output-path", "{out}.hdf5", *SMALL), 2, ["--split"]),
-    (("extract", "--image-root", "/no/such", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["/no/such"]),
-    (("extract", "--image-root", "{root}", "--split", "trian2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["trian2014", "Did you mean train2014"]),
-    (("extract", "--image-root", "{empty}", "--split", "val2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["no images in"]),
+    (
+        ("extract", "--image-root", "/no/such", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL),
+        2,
+        ["/no/such"],
+    ),
+    (
+        ("extract", "--image-root", "{root}", "--split", "trian2014", "--output-path", "{out}.hdf5", *SMALL),
+        2,
+        ["trian2014", "Did you mean train2014"],
+    ),
+    (
+        ("extract", "--image-root", "{empty}", "--split", "val2014", "--output-path", "{out}.hdf5", *SMALL),
+        2,
+        ["no images in"],
+    ),
     (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.npz", *SMALL), 2, [".hdf5"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--clip-model", "ViT-B-61"), 2, ["ViT-B-61", "ViT-B-16"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "/no/w.pt"), 3, ["/no/w.pt"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "{root}"), 2, ["is a folder"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{out}.hdf5", "--weights", "random:x"), 2, ["random:0"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{done}", *SMALL), 2, ["exists already", "--overwrite"]),
+    (
+        (
+            "extract",
+            "--image-root",
+            "{root}",
+            "--split",
+            "train2014",
+            "--output-path",
+            "{out}.hdf5",
+            "--clip-model",
+            "ViT-B-61",
+        ),
+        2,
+        ["ViT-B-61", "ViT-B-16"],
+    ),
+    (
+        (
+            "extract",
+            "--image-root",
+            "{root}",
+            "--split",
+            "train2014",
+            "--output-path",
+            "{out}.hdf5",
+            "--weights",
+            "/no/w.pt",
+        ),
+        3,
+        ["/no/w.pt"],
+    ),
+    (
+        (
+            "extract",
+            "--image-root",
+            "{root}",
+            "--split",
+            "train2014",
+            "--output-path",
+            "{out}.hdf5",
+            "--weights",
+            "{root}",
+        ),
+        2,
+        ["is a folder"],
+    ),
+    (
+        (
+            "extract",
+            "--image-root",
+            "{root}",
+            "--split",
+            "train2014",
+            "--output-path",
+            "{out}.hdf5",
+            "--weights",
+            "random:x",
+        ),
+        2,
+        ["random:0"],
+    ),
+    (
+        ("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{done}", *SMALL),
+        2,
+        ["exists already", "--overwrite"],
+    ),
     (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "{root}", *SMALL), 2, [".hdf5"]),
-    (("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "/proc/x/f.hdf5", *SMALL), 3, ["not writable"]),
-    (("extract", "--image-root", "{odd}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["cover.jpg", "--id-pattern", "last underscore"]),
-    (("extract", "--image-root", "{twice}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL), 2, ["image id 9", "000000000009.jpg"]),
+    (
+        ("extract", "--image-root", "{root}", "--split", "train2014", "--output-path", "/proc/x/f.hdf5", *SMALL),
+        3,
+        ["not writable"],
+    ),
+    (
+        ("extract", "--image-root", "{odd}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL),
+        2,
+        ["cover.jpg", "--id-pattern", "last underscore"],
+    ),
+    (
+        ("extract", "--image-root", "{twice}", "--split", "train2014", "--output-path", "{out}.hdf5", *SMALL),
+        2,
+        ["image id 9", "000000000009.jpg"],
+    ),
     (("check", "/no/such.hdf5"), 2, ["/no/such.hdf5"]),
     (("check", "{root}"), 2, ["is a folder"]),
     (("check", "{done}", "--annotations", "/no/captions"), 2, ["/no/captions"]),
@@ -160,7 +261,10 @@ BAD_REQUESTS = [
 @pytest.fixture
 def places(images, tmp_path) -> dict[str, str]:
     (tmp_path / "empty" / "val2014").mkdir(parents=True)
-    for name, files in (("odd", ["COCO_train2014_000000000009.jpg", "cover.jpg"]), ("twice", ["000000000009.jpg", "COCO_train2014_000000000009.jpg"])):
+    for name, files in (
+        ("odd", ["COCO_train2014_000000000009.jpg", "cover.jpg"]),
+        ("twice", ["000000000009.jpg", "COCO_train2014_000000000009.jpg"]),
+    ):
         (tmp_path / name / "train2014").mkdir(parents=True)
         for file in files:
             (tmp_path / name / "train2014" / file).touch()
@@ -192,11 +296,15 @@ def test_too_little_space_is_refused_before_work_with_need_and_free(images):
         pytest.skip("mounting a small file system needs root")
     target = images.parent / "small"
     target.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(target)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(target)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip(f"mount is not allowed here: {mounted.stderr.decode().strip()}")
     try:
-        done = run_cli("extract", "--image-root", str(images), "--split", "train2014", "--output-path", f"{target}/f.hdf5", *SMALL)
+        done = run_cli(
+            "extract", "--image-root", str(images), "--split", "train2014", "--output-path", f"{target}/f.hdf5", *SMALL
+        )
         assert done.returncode == 3
         assert re.search(r"Not enough space .* are needed, .* are free", done.stderr)
         assert list(target.iterdir()) == []
@@ -214,7 +322,16 @@ def test_a_command_without_the_extra_says_which_to_install(images, tmp_path):
         "sys.exit(run(sys.argv[1:]))"
     )
     for argv in (
-        ["extract", "--image-root", str(images), "--split", "train2014", "--output-path", str(tmp_path / "f.hdf5"), *SMALL],
+        [
+            "extract",
+            "--image-root",
+            str(images),
+            "--split",
+            "train2014",
+            "--output-path",
+            str(tmp_path / "f.hdf5"),
+            *SMALL,
+        ],
         ["demo", "--dir", str(tmp_path / "demo")],
         ["train", "--annotation-folder", str(tmp_path), "--features-path", "x.hdf5"],
     ):
@@ -251,9 +368,21 @@ def test_the_guides_training_line_is_understood_and_what_is_left_out_is_said(dem
 def test_training_on_a_file_that_lacks_images_is_refused_with_their_ids(demo_root, tmp_path):
     from fsgr_tui.probes.dataset import list_images
 
-    ids = sorted(int(image.name.rpartition("_")[2][:-4]) for split in ("train2014", "val2014") for image in list_images(demo_root / "images" / split))
+    ids = sorted(
+        int(image.name.rpartition("_")[2][:-4])
+        for split in ("train2014", "val2014")
+        for image in list_images(demo_root / "images" / split)
+    )
     path = build_file(tmp_path / "short.hdf5", ids[3:])
-    done = run_cli("train", "--features-path", str(path), "--annotation-folder", str(demo_root / "m2_annotations"), "--output", str(tmp_path))
+    done = run_cli(
+        "train",
+        "--features-path",
+        str(path),
+        "--annotation-folder",
+        str(demo_root / "m2_annotations"),
+        "--output",
+        str(tmp_path),
+    )
     assert done.returncode == 1
     assert f"{ids[0]}, {ids[1]}, {ids[2]}" in done.stderr
 
@@ -261,7 +390,15 @@ def test_training_on_a_file_that_lacks_images_is_refused_with_their_ids(demo_roo
 @pytest.mark.torch
 def test_a_detached_job_is_listed_followed_and_its_log_shown(demo_root, tmp_path):
     done = run_cli(
-        "extract", "--image-root", str(demo_root / "images"), "--split", "train2014", "--output-path", str(tmp_path / "f.hdf5"), *SMALL, "--detach"
+        "extract",
+        "--image-root",
+        str(demo_root / "images"),
+        "--split",
+        "train2014",
+        "--output-path",
+        str(tmp_path / "f.hdf5"),
+        *SMALL,
+        "--detach",
     )
     name = done.stdout.strip()
     assert name.startswith("extract-")
@@ -297,7 +434,9 @@ def test_the_doctor_tells_nothing_private(tmp_path):
 
 def test_a_reader_that_goes_away_is_no_error(images):
     process = subprocess.Popen(
-        [sys.executable, "-m", "fsgr_tui", "plan", "--image-root", str(images)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "fsgr_tui", "plan", "--image-root", str(images)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     process.stdout.close()
     stderr = process.stderr.read()
@@ -307,7 +446,19 @@ def test_a_reader_that_goes_away_is_no_error(images):
 
 
 def test_help_of_every_command_names_its_flags():
-    for command in ("plan", "extract", "check", "train", "jobs", "logs", "attach", "stop", "demo", "doctor", "completion"):
+    for command in (
+        "plan",
+        "extract",
+        "check",
+        "train",
+        "jobs",
+        "logs",
+        "attach",
+        "stop",
+        "demo",
+        "doctor",
+        "completion",
+    ):
         began = time.monotonic()
         done = run_cli(command, "--help")
         assert done.returncode == 0

@@ -20,8 +20,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402 - only with the extract extra
 
-from fsgr_tui.core.extraction import ModelChoice  # noqa: E402
 from fsgr_tui.core.errors import BadRequest, MachineCannot, Problem  # noqa: E402
+from fsgr_tui.core.extraction import ModelChoice  # noqa: E402
 from fsgr_tui.extract import model as models  # noqa: E402
 from fsgr_tui.extract.encoder import make_encoder  # noqa: E402
 from fsgr_tui.extract.pipeline import StageClock, bottleneck  # noqa: E402
@@ -35,7 +35,18 @@ TOWER = ("--clip-model", "fsgr-demo-16", "--weights", "random:0", "--precision",
 
 
 def extract(folder: Path, output: Path, *flags: str, split: str = "train2014", **options):
-    return run_cli("extract", "--image-root", str(folder), "--split", split, "--output-path", str(output), *TOWER, *flags, **options)
+    return run_cli(
+        "extract",
+        "--image-root",
+        str(folder),
+        "--split",
+        split,
+        "--output-path",
+        str(output),
+        *TOWER,
+        *flags,
+        **options,
+    )
 
 
 @pytest.fixture
@@ -58,22 +69,31 @@ def test_both_splits_go_into_one_file_with_a_manifest(demo_features, demo_root):
     assert (file.row_shape, file.dtype.name) == ((49, 96), "float16")
     manifest = file.manifest
     assert manifest.splits == ("train2014", "val2014")
-    assert (manifest.activation, manifest.resize, manifest.stage, manifest.pooling) == ("gelu", "squash", "post-ln_post", "average 2x2")
+    assert (manifest.activation, manifest.resize, manifest.stage, manifest.pooling) == (
+        "gelu",
+        "squash",
+        "post-ln_post",
+        "average 2x2",
+    )
     assert "fsgr-tui extract" in manifest.command
     assert {"torch", "open_clip", "pillow"} <= set(manifest.versions)
 
 
 def test_stored_rows_are_what_open_clip_gives_for_the_image(demo_features, demo_root):
     """The reference: open_clip's own transform and its own patch tokens, pooled by torch."""
-    from open_clip.transform import image_transform_v2, PreprocessCfg
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
     loaded = models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights="random:0"))
-    transform = image_transform_v2(PreprocessCfg(size=224, resize_mode="squash", interpolation="bicubic"), is_train=False)
+    transform = image_transform_v2(
+        PreprocessCfg(size=224, resize_mode="squash", interpolation="bicubic"), is_train=False
+    )
     path = names(demo_root / "images")[0]
     loaded.visual.output_tokens = True
     with torch.inference_mode():
         _, tokens = loaded.visual(transform(Image.open(path))[None])
-    pooled = torch.nn.functional.avg_pool2d(tokens.transpose(1, 2).reshape(1, 96, 14, 14), 2).flatten(2).transpose(1, 2)[0]
+    pooled = (
+        torch.nn.functional.avg_pool2d(tokens.transpose(1, 2).reshape(1, 96, 14, 14), 2).flatten(2).transpose(1, 2)[0]
+    )
     stored = FeatureFile(demo_features)[int(path.stem.rpartition("_")[2])].astype(np.float32)
     assert np.linalg.norm(stored - pooled.numpy()) / np.linalg.norm(pooled.numpy()) < 1e-3
 
@@ -122,7 +142,9 @@ def test_a_finished_file_is_extended_by_a_split(demo_root, tmp_path):
     assert extract(root, output).returncode == 0
     before = FeatureFile(output)
     rows = before.read(before.ids.tolist())
-    done = run_cli("extract", "--image-root", str(root), "--split", "karpathy", "--output-path", str(output), *TOWER, "--resume")
+    done = run_cli(
+        "extract", "--image-root", str(root), "--split", "karpathy", "--output-path", str(output), *TOWER, "--resume"
+    )
     assert done.returncode == 0, done.stderr
     after = FeatureFile(output)
     assert len(after) == 36
@@ -132,7 +154,12 @@ def test_a_finished_file_is_extended_by_a_split(demo_root, tmp_path):
 
 def test_resuming_never_drops_images_that_the_file_has(demo_root, tmp_path):
     root, output = demo_root / "images", tmp_path / "f.hdf5"
-    assert run_cli("extract", "--image-root", str(root), "--split", "karpathy", "--output-path", str(output), *TOWER).returncode == 0
+    assert (
+        run_cli(
+            "extract", "--image-root", str(root), "--split", "karpathy", "--output-path", str(output), *TOWER
+        ).returncode
+        == 0
+    )
     done = extract(root, output, "--resume")
     assert done.returncode == 2
     assert "not in this selection" in done.stderr
@@ -183,7 +210,9 @@ def test_an_interrupted_extraction_keeps_what_it_finished_and_resumes(many_pictu
 def test_a_killed_extraction_child_loses_only_what_was_not_confirmed(many_pictures, tmp_path, own_runs):
     output = tmp_path / "f.hdf5"
     process = interrupt(many_pictures, output, own_runs, 0, after=20)
-    children = subprocess.run(["pgrep", "-f", f"fsgr_tui.extract {own_runs}"], capture_output=True, text=True, check=True).stdout.split()
+    children = subprocess.run(
+        ["pgrep", "-f", f"fsgr_tui.extract {own_runs}"], capture_output=True, text=True, check=True
+    ).stdout.split()
     time.sleep(2.5)
     for child in children:
         os.kill(int(child), signal.SIGKILL)
@@ -215,7 +244,16 @@ def test_the_recomputation_agrees_and_finds_a_row_that_was_changed(demo_features
 
 
 def test_other_weights_are_not_comparable(demo_features, demo_root):
-    done = run_cli("check", str(demo_features), "--image-root", str(demo_root / "images"), "--recompute", "2", "--weights", "random:1")
+    done = run_cli(
+        "check",
+        str(demo_features),
+        "--image-root",
+        str(demo_root / "images"),
+        "--recompute",
+        "2",
+        "--weights",
+        "random:1",
+    )
     assert done.returncode == 1
     assert "Not comparable: weights_sha256" in done.stdout
 
@@ -225,21 +263,27 @@ GRIDS = [("native", 196, 224), ("7x7", 49, 224), ("7x7-112px", 49, 112), ("8x8",
 
 @pytest.mark.parametrize(("grid", "tokens", "px"), GRIDS)
 def test_every_grid_gives_its_tokens(grid, tokens, px):
-    encoder = make_encoder(ModelChoice(clip_model="fsgr-demo-16", weights="random:0", grid=grid, precision="fp32", device="cpu"))
+    encoder = make_encoder(
+        ModelChoice(clip_model="fsgr-demo-16", weights="random:0", grid=grid, precision="fp32", device="cpu")
+    )
     assert encoder.shape.input_px == px
     features = encoder(torch.zeros((2, px, px, 3), dtype=torch.uint8))
     assert tuple(features.shape) == (2, tokens, 96)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "tokens", "width"), [("ViT-B/32", 49, 768), ("ViT-B/16", 49, 768), ("RN50", 49, 2048)])
+@pytest.mark.parametrize(
+    ("name", "tokens", "width"), [("ViT-B/32", 49, 768), ("ViT-B/16", 49, 768), ("RN50", 49, 2048)]
+)
 def test_the_fields_own_towers_give_their_shapes(name, tokens, width):
     encoder = make_encoder(ModelChoice(clip_model=name, weights="random:0", device="cpu", precision="fp32"))
     assert tuple(encoder(torch.zeros((1, 224, 224, 3), dtype=torch.uint8)).shape) == (1, tokens, width)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
-    digest = [models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=f"random:{seed}")).sha256 for seed in (0, 0, 1)]
+    digest = [
+        models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=f"random:{seed}")).sha256 for seed in (0, 0, 1)
+    ]
     assert digest[0] == digest[1] != digest[2]
 
 
@@ -273,7 +317,9 @@ def test_safetensors_and_wrapped_state_dicts_load(tmp_path):
 
     state = demo_state()
     save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "weights.safetensors")
-    wrapped = saved(tmp_path, "wrapped.pt", {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}})
+    wrapped = saved(
+        tmp_path, "wrapped.pt", {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}
+    )
     towers = [
         models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=path, activation="gelu"))
         for path in (str(tmp_path / "weights.safetensors"), wrapped)
@@ -400,7 +446,9 @@ def test_a_position_table_of_zeros_is_refused(tmp_path):
     state = demo_state()
     state["visual.positional_embedding"].zero_()
     with pytest.raises(BadRequest, match="position table"):
-        models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=saved(tmp_path, "w.pt", state), activation="gelu"))
+        models.load_tower(
+            ModelChoice(clip_model="fsgr-demo-16", weights=saved(tmp_path, "w.pt", state), activation="gelu")
+        )
 
 
 def picture_file(tmp_path: Path, name: str, image: Image.Image, **options) -> str:
@@ -460,11 +508,15 @@ def test_crop_equals_open_clips_own_default(demo_root):
     path = names(demo_root / "images")[0]
     config = PreprocessCfg(size=224, mean=(0, 0, 0), std=(1, 1, 1), resize_mode="shortest", interpolation="bicubic")
     reference = image_transform_v2(config, is_train=False)(Image.open(path))
-    assert np.array_equal((reference.permute(1, 2, 0) * 255).round().byte().numpy(), load_picture(str(path), 224, "crop").pixels)
+    assert np.array_equal(
+        (reference.permute(1, 2, 0) * 255).round().byte().numpy(), load_picture(str(path), 224, "crop").pixels
+    )
 
 
 def test_the_bottleneck_is_the_busiest_stage():
-    assert bottleneck({"decode": 0.98, "encode": 0.61, "write": 0.1}, 16, on_gpu=True).startswith("decode-bound: 16 workers keep the GPU at 61%")
+    assert bottleneck({"decode": 0.98, "encode": 0.61, "write": 0.1}, 16, on_gpu=True).startswith(
+        "decode-bound: 16 workers keep the GPU at 61%"
+    )
     assert "encode-bound" in bottleneck({"decode": 0.3, "encode": 0.97, "write": 0.1}, 4, on_gpu=False)
     assert "write-bound" in bottleneck({"decode": 0.3, "encode": 0.4, "write": 0.9}, 4, on_gpu=True)
     assert bottleneck({"decode": 0.0, "encode": 0.0, "write": 0.0}, 4, on_gpu=True) == ""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from fsgr_tui.tui.app import ScreenApp
 from fsgr_tui.tui.plain import first_environment, shows_unicode
 from fsgr_tui.tui.run import run_app
 from fsgr_tui.tui.terminal import TerminalDriver
 from tests.fakes.screen import FEATURES, ROOT, World
-
-from fsgr_tui.tui.app import ScreenApp
 
 
 class Crashing(ScreenApp):

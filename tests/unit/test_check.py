@@ -141,7 +141,10 @@ def test_usual_mistakes_in_the_shape_are_named(tmp_path, shape, reason):
     assert reason in report.headline
 
 
-@pytest.mark.parametrize(("shape", "tower"), [((49, 768), "ViT-B-32"), ((196, 768), "ViT-B-16"), ((49, 2048), "RN50"), ((256, 1024), "ViT-L-14")])
+@pytest.mark.parametrize(
+    ("shape", "tower"),
+    [((49, 768), "ViT-B-32"), ((196, 768), "ViT-B-16"), ((49, 2048), "RN50"), ((256, 1024), "ViT-L-14")],
+)
 def test_grids_of_known_towers_are_recognised(shape, tower):
     assert shape_fault(shape) == ""
     assert tower in known_shape(shape)

@@ -59,7 +59,12 @@ def test_the_manifest_comes_back_as_it_was(tmp_path):
     found = FeatureFile(path).manifest
     assert found is not None
     assert found.identity() == make_manifest().identity()
-    assert (found.images, found.refused, found.splits, found.versions) == (6, 0, ("train2014", "val2014"), {"torch": "2.14"})
+    assert (found.images, found.refused, found.splits, found.versions) == (
+        6,
+        0,
+        ("train2014", "val2014"),
+        {"torch": "2.14"},
+    )
     assert found.ids_sha256 == ids_digest(IDS)
 
 
@@ -159,7 +164,9 @@ def fail_after(calls: int):
     return sync
 
 
-@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"activation": "quick-gelu"}, {"resize": "crop"}, {"weights_sha256": "1" * 64}])
+@pytest.mark.parametrize(
+    "change", [{"precision": "bf16"}, {"activation": "quick-gelu"}, {"resize": "crop"}, {"weights_sha256": "1" * 64}]
+)
 def test_resuming_with_another_identity_is_refused_and_names_it(tmp_path, change):
     started(tmp_path / "f.hdf5").close()
     with pytest.raises(BadRequest, match=next(iter(change))):

@@ -51,10 +51,3 @@ def test_a_module_loads_without_what_it_must_not_touch(module, forbidden):
     done = run("-c", f"import sys, {module}; print([name for name in {forbidden!r} if name in sys.modules])")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
-
-def test_nothing_in_the_project_names_a_place_outside_it():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in listed:
-        text = (ROOT / name).read_bytes()
-        assert b"../" + b"shared" not in text, name
-        assert b"." + b"library" not in text, name

@@ -163,7 +163,9 @@ def test_jobs_are_found_by_the_beginning_of_their_name():
 
 
 def test_status_is_a_whole_document_at_every_moment():
-    run = started("from fsgr_tui.core.event import EventWriter\nw = EventWriter()\nfor i in range(3000): w.progress(i, 3000)")
+    run = started(
+        "from fsgr_tui.core.event import EventWriter\nw = EventWriter()\nfor i in range(3000): w.progress(i, 3000)"
+    )
     read = 0
     while not run.read_status().ended_for_good:
         json.loads(run.status.read_bytes())

@@ -72,7 +72,7 @@ class FakeDisks:
         return self._play(self.quota)
 
 
-def quota_row(mount="/data", used=0, soft=0, hard=0, grace=0, files=0, files_soft=0, files_hard=0, files_grace=0):  # noqa: PLR0917 - a row
+def quota_row(mount="/data", used=0, soft=0, hard=0, grace=0, files=0, files_soft=0, files_hard=0, files_grace=0):
     numbers = f"{used} {soft} {hard} {grace} {files} {files_soft} {files_hard} {files_grace}".replace(" ", "   ")
     header = "     Filesystem  blocks   quota   limit   grace   files   quota   limit   grace"
     return f"Disk quotas for user ann (uid 1000): \n{header}\n          {mount} {numbers}\n"

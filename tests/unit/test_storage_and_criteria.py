@@ -39,7 +39,9 @@ def gpu(name: str = "NVIDIA GeForce RTX 3090", free: int | Unknown = 24 * GIB) -
 
 def machine(*gpus: Gpu, cpus: int = 16) -> Machine:
     report = GpuReport("ok", gpus, "555.42") if gpus else GpuReport("no_driver", message="no NVIDIA driver here")
-    host = Host("node", "Linux 6", "3.11", "AMD EPYC", CpuBudget(cpus, "host", cpus), MemoryBudget(64 * GIB, 60 * GIB, "host"))
+    host = Host(
+        "node", "Linux 6", "3.11", "AMD EPYC", CpuBudget(cpus, "host", cpus), MemoryBudget(64 * GIB, 60 * GIB, "host")
+    )
     return Machine((disk(),), report, host)
 
 
@@ -62,7 +64,13 @@ CASES = [
     ("a large batch", {"batch_size": 150}, "batch size", "B", "precomputed"),
     ("few CLIP changes", {"clip_swaps": 1}, "CLIP changes", "neutral", "precomputed"),
     ("many CLIP changes, briefly trained", {"clip_swaps": 200, "epochs": 1}, "CLIP changes", "A", "realtime"),
-    ("many CLIP changes, long trained", {"clip_swaps": 5, "epochs": 20, "experiments": 20}, "CLIP changes", "neutral", "precomputed"),
+    (
+        "many CLIP changes, long trained",
+        {"clip_swaps": 5, "epochs": 20, "experiments": 20},
+        "CLIP changes",
+        "neutral",
+        "precomputed",
+    ),
 ]
 
 
@@ -158,7 +166,13 @@ def test_images_and_features_on_different_disks_are_both_judged():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 300), st.integers(0, 300), st.sampled_from([(), (gpu(),)]), st.booleans(), st.sampled_from([None, 1, 10]))
+@given(
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.sampled_from([(), (gpu(),)]),
+    st.booleans(),
+    st.sampled_from([None, 1, 10]),
+)
 def test_more_space_never_turns_precomputed_into_realtime(some, more, gpus, quick, experiments):
     less, larger = sorted((some, more))
     small = plan(less * GB, *gpus, quick_check=quick, experiments=experiments).recommendation

@@ -8,7 +8,12 @@ from fsgr_tui.core.coco import KARPATHY_IMAGES, SPLITS
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.tower import FeatureShape, canonical_name, find_tower, tower_from_config
 
-SETS = {"train2014": SPLITS["train2014"].images, "val2014": SPLITS["val2014"].images, "karpathy": KARPATHY_IMAGES, "train2017": SPLITS["train2017"].images}
+SETS = {
+    "train2014": SPLITS["train2014"].images,
+    "val2014": SPLITS["val2014"].images,
+    "karpathy": KARPATHY_IMAGES,
+    "train2017": SPLITS["train2017"].images,
+}
 
 # Bytes an image and of four data sets, float32, computed by hand from tokens x width x 4.
 EXACT = [

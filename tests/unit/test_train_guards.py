@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch")
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot  # noqa: E402
 from fsgr_tui.core.training import TrainSpec  # noqa: E402
+from fsgr_tui.extract.device import chosen_device  # noqa: E402
 from fsgr_tui.train import checkpoint  # noqa: E402
-from fsgr_tui.train.device import MemoryGauge, arithmetic, chosen_device  # noqa: E402
+from fsgr_tui.train.device import MemoryGauge, arithmetic  # noqa: E402
 from fsgr_tui.train.learner import BAD_STEPS_IN_A_ROW, LossGuard  # noqa: E402
 from fsgr_tui.train.timing import StepClock  # noqa: E402
 

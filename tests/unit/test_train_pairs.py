@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fsgr_tui.train.annotations import Pair  # noqa: E402
+from fsgr_tui.features.annotations import Pair  # noqa: E402
 from fsgr_tui.train.pairs import EncodedPairs, EpochOrder, in_order  # noqa: E402
 from fsgr_tui.train.vocabulary import BOS, EOS, PAD, Vocabulary  # noqa: E402
 

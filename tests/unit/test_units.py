@@ -17,7 +17,14 @@ from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("80GB", 80 * 10**9), ("74.5GiB", round(74.5 * 2**30)), ("500M", 500 * 10**6), ("1 TB", 10**12), ("12", 12), ("3kb", 3000)],
+    [
+        ("80GB", 80 * 10**9),
+        ("74.5GiB", round(74.5 * 2**30)),
+        ("500M", 500 * 10**6),
+        ("1 TB", 10**12),
+        ("12", 12),
+        ("3kb", 3000),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text, size):
     assert parse_size(text) == size

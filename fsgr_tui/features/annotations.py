@@ -1,4 +1,4 @@
-"""M2-style annotations: two caption files, and four lists of annotation ids that split them.
+"""Captions: COCO's JSON, and M2-style annotations: two caption files, and four lists of annotation ids that split them.
 
 As in M2 Transformer's published loader, training takes train and restval. Annotation ids of the train list are looked
 up in the captions of train2014 and those of the other lists in val2014's; where a list reaches over, the other file is
@@ -70,6 +70,35 @@ def read_annotations(folder: Path) -> Annotations:
         for name in _LISTS
     }
     return Annotations(pairs["train"] + pairs["restval"], pairs["dev"], pairs["test"])
+
+
+class CaptionedIds(msgspec.Struct, frozen=True):
+    """Image ids that are captioned, and the ids of their captions."""
+
+    image_ids: frozenset[int]
+    annotation_ids: frozenset[int]
+    source: str
+
+
+def captioned_ids(path: Path) -> CaptionedIds:
+    """The ids of M2-style annotations, of the captions_*.json files of another folder, or of one captions JSON.
+
+    Raises:
+        BadRequest: there are no captions, or they are damaged.
+    """
+    if path.is_dir() and all((path / name).is_file() for name in ANNOTATION_FILES):
+        annotations = read_annotations(path)
+        pairs = [*annotations.train, *annotations.dev, *annotations.test]
+    else:
+        files = sorted(path.glob("captions_*.json")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise BadRequest(
+                f"There are no captions at {path}.", "Name a captions JSON, or a folder with captions_train2014.json."
+            )
+        pairs = [pair for file in files for pair in _read_captions(file).values()]
+    return CaptionedIds(
+        frozenset(pair.image_id for pair in pairs), frozenset(pair.annotation_id for pair in pairs), str(path)
+    )
 
 
 def _check_files(folder: Path) -> None:

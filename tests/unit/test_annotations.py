@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.train.annotations import Pair, read_annotations
+from fsgr_tui.features.annotations import Pair, read_annotations
 
 # Image ids 100.. with annotation ids 1.. : 12 images of train2014 and 12 of val2014, two captions each.
 IMAGES = 12
