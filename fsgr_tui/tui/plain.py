@@ -3,8 +3,6 @@
 Both are filters on finished lines, so that they hold for every widget, the library's own included.
 """
 
-
-
 from __future__ import annotations
 
 import os

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from fsgr_tui.tui.app import ScreenApp
 from fsgr_tui.tui.plain import first_environment, shows_unicode
@@ -14,7 +17,7 @@ from tests.fakes.screen import FEATURES, ROOT, World
 class Crashing(ScreenApp):
     """Has a fault of its own in a handler."""
 
-    BINDINGS = [("x", "fail", "Fail")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("x", "fail", "Fail")]
 
     def action_fail(self) -> None:
         raise RuntimeError("a fault made for the test")

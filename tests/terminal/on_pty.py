@@ -17,6 +17,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import Self
+
 LEFT = b"\x1b[?1049l"
 ESCAPE = re.compile(rb"\x1b\[[0-9;?<>=]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>]")
 
@@ -48,11 +50,11 @@ class Session:
 
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *args], stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=dict(env),
-            preexec_fn=own_terminal, close_fds=True,
+            preexec_fn=own_terminal,  # noqa: PLW1509 - this process has no other thread close_fds=True,
         )  # fmt: skip
         self._slave = slave
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -36,8 +36,8 @@ class JobsPlace(Place):
 
     NAME: ClassVar[str] = "Jobs"
     ABOUT: ClassVar[str] = (
-        "Every job that was started from this screen or a shell. Jobs belong to no terminal: they go on when this screen "
-        "is closed, and show here again. `interrupted` means that the job's runner is gone without a word."
+        "Every job that was started from this screen or a shell. Jobs belong to no terminal: they go on when this "
+        "screen is closed, and show here again. `interrupted` means that the job's runner is gone without a word."
     )
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [

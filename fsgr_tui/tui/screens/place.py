@@ -15,6 +15,9 @@ from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.widgets.choice import Choice
 from fsgr_tui.tui.widgets.chrome import LEAST_HEIGHT, LEAST_WIDTH, KeyLine, NoRoom, TopLine, TopWords
 
+WIDTHS = ((0, "-no-width"), (LEAST_WIDTH, "-narrow"), (80, "-normal"), (110, "-wide"), (160, "-huge"))
+HEIGHTS = ((0, "-no-height"), (LEAST_HEIGHT, "-low"), (32, "-tall"))
+
 _LIBRARY_KEYS = {
     key
     for binding in (*Screen.BINDINGS, *App.BINDINGS)
@@ -41,14 +44,8 @@ class Place(Screen[None]):
 
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS = [
-        (0, "-no-width"), (LEAST_WIDTH, "-narrow"), (80, "-normal"), (110, "-wide"), (160, "-huge"),
-    ]  # fmt: skip
-    VERTICAL_BREAKPOINTS = [
-        (0, "-no-height"),
-        (LEAST_HEIGHT, "-low"),
-        (32, "-tall"),
-    ]
+    HORIZONTAL_BREAKPOINTS = list(WIDTHS)
+    VERTICAL_BREAKPOINTS = list(HEIGHTS)
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = "TopLine, KeyLine"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "enlarge", "Enlarge"),

@@ -42,8 +42,8 @@ class PlanPlace(Place):
 
     NAME: ClassVar[str] = "Plan"
     ABOUT: ClassVar[str] = (
-        "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features that "
-        "are extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
+        "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features "
+        "that are extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
         "The machine is read again every few seconds."
     )
     AUTO_FOCUS: ClassVar[str | None] = "Rows"

@@ -16,6 +16,7 @@ from fsgr_tui.tui.widgets.panel import PlanPanel
 
 NEARLY_FULL = 0.9
 WIDE = 44
+SCARCE = 0.15
 
 
 class MachinePanel(PlanPanel):
@@ -50,11 +51,13 @@ def _host(host: Host, width: int) -> tuple[Text, Text]:
     line = Text.assemble(("CPUs    ", DIM), f"{cpus.count}{limited}")
     if isinstance(memory, Unknown):
         return line, Text.assemble(("memory  ", DIM), (printable(str(memory)), WARN))
-    free, limit = f"memory  {format_gib(memory.available_bytes)} free", f" of {format_gib(memory.limit_bytes)}"
-    words = Text(free + limit if len(free + limit) <= width else free)
-    words.stylize(DIM, 0, len("memory"))
-    words.stylize(DIM, len(free))
-    return line, words
+    # What is available flickers all the time, and matters only when little is left.
+    scarce = memory.available_bytes < SCARCE * memory.limit_bytes
+    words = f"{format_gib(memory.limit_bytes)}" + (
+        f", only {format_gib(memory.available_bytes)} free" if scarce else ""
+    )
+    source = f" ({memory.source})" if memory.source != "host" and width >= WIDE else ""
+    return line, Text.assemble(("memory  ", DIM), (words, WARN if scarce else ""), (source, DIM))
 
 
 def _measure(label: str, share: float | None, reading: str, width: int, style: str) -> Text:
