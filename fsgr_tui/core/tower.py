@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
@@ -11,12 +12,13 @@ from fsgr_tui.core.errors import BadRequest, did_you_mean
 
 Grid = Literal["7x7", "native", "7x7-112px", "8x8"]
 Dtype = Literal["float16", "float32"]
-Stage = Literal["post-ln_post"]
+Stage = Literal["post-ln_post", "pre-ln_post", "projected", "labels", "pixels"]
 Family = Literal["vit", "resnet"]
 
 GRIDS: tuple[Grid, ...] = ("7x7", "native", "7x7-112px", "8x8")
 DTYPES: tuple[Dtype, ...] = ("float16", "float32")
-ITEM_BYTES: dict[str, int] = {"float16": 2, "float32": 4}
+STAGES: tuple[Stage, ...] = ("post-ln_post", "pre-ln_post", "projected", "labels", "pixels")
+ITEM_BYTES: dict[str, int] = {"float16": 2, "float32": 4, "uint8": 1, "int64": 8}
 
 HDF5_BYTES_PER_KEY = 410
 """Upper end of what HDF5 adds per image key (object header and link; 300-410 measured with h5py 3.16)."""
@@ -78,12 +80,18 @@ class FeatureShape(msgspec.Struct, frozen=True):
         tower: the vision tower.
         grid: 7x7 (average pooling of the native grid: the guide's method 1), native, 8x8 (pooled), or
             7x7-112px (an input of 7 patches an edge, 112 pixels for a /16 tower: the guide's method 2).
-        dtype: storage type.
+        dtype: storage type of features.
+        stage: post-ln_post tokens (after the final LayerNorm), pre-ln_post (before it, what FSGR's own encoder
+            takes), projected (into the space shared with text), labels (a class index per patch), or pixels (the
+            resized picture, exact for everything that trains inside CLIP).
+        global_token: whether the class token is stored too.
     """
 
     tower: Tower
     grid: Grid = "7x7"
     dtype: Dtype = "float16"
+    stage: Stage = "post-ln_post"
+    global_token: bool = False
 
     @property
     def input_px(self) -> int:
@@ -106,9 +114,36 @@ class FeatureShape(msgspec.Struct, frozen=True):
         return self.side**2
 
     @property
+    def width(self) -> int:
+        """Channels of a stored token."""
+        return self.tower.embed_dim if self.stage == "projected" else self.tower.width
+
+    @property
+    def stored_dtype(self) -> str:
+        """Type of the stored values."""
+        return {"pixels": "uint8", "labels": "int64"}.get(self.stage, self.dtype)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one image's array."""
+        if self.stage == "pixels":
+            return (self.input_px, self.input_px, 3)
+        return (self.tokens,) if self.stage == "labels" else (self.tokens, self.width)
+
+    @property
+    def global_width(self) -> int:
+        """Channels of the stored class token; 0 when it is not stored."""
+        return self.width if self.global_token else 0
+
+    @property
+    def words(self) -> str:
+        """A row in words, e.g. `49 x 768 float16`."""
+        return f"{' x '.join(map(str, self.row_shape))} {self.stored_dtype}"
+
+    @property
     def bytes_per_image(self) -> int:
         """Exact bytes of one image's features."""
-        return self.tokens * self.tower.width * ITEM_BYTES[self.dtype]
+        return (math.prod(self.row_shape) + self.global_width) * ITEM_BYTES[self.stored_dtype]
 
     @property
     def pooling(self) -> str:
@@ -123,9 +158,14 @@ class FeatureShape(msgspec.Struct, frozen=True):
         """Exact bytes of the features of so many images, HDF5's own share not counted."""
         return images * self.bytes_per_image
 
+    @property
+    def keys_per_image(self) -> int:
+        """HDF5 keys of one image."""
+        return 2 if self.global_token else 1
+
     def file_bytes(self, images: int) -> int:
         """Upper bound of the file's size: features, keys, and the file's own head."""
-        return self.feature_bytes(images) + HDF5_BYTES_PER_KEY * images + 2**20
+        return self.feature_bytes(images) + HDF5_BYTES_PER_KEY * self.keys_per_image * images + 2**20
 
     def checked(self) -> FeatureShape:
         """This shape, if the tower can give it.
@@ -138,7 +178,17 @@ class FeatureShape(msgspec.Struct, frozen=True):
                 f"The grid 7x7-112px needs a ViT, and {self.tower.name} is a ResNet.",
                 "Use --grid 7x7 or --grid native.",
             )
-        if self.side > self.native_side:
+        if self.stage in ("projected", "labels") and self.tower.family != "vit":
+            raise BadRequest(
+                f"--stage {self.stage} needs a ViT, and {self.tower.name} is a ResNet.", "Use --stage post-ln_post."
+            )
+        if self.global_token and (self.tower.family != "vit" or self.stage in ("pixels", "labels")):
+            raise BadRequest(
+                f"There is no class token to store for {self.tower.name} at --stage {self.stage}.", "Leave --global-token out."
+            )
+        if self.stage == "labels" and self.grid != "native":
+            raise BadRequest("Patch labels belong to the native grid; indices cannot be averaged.", "Use --grid native.")
+        if self.stage != "pixels" and self.side > self.native_side:
             raise BadRequest(
                 f"{self.tower.name} gives {self.native_side}x{self.native_side} tokens, fewer than --grid {self.grid} asks for.",
                 "Use --grid native.",

@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
 import h5py
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.ledger import Ledger, LedgerHeader
-from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
+from fsgr_tui.features.reader import FeatureFile
 
 LIBVER = ("v108", "v108")
 """Datasets written under HDF5 1.8's rules are read by every later version; "latest" of HDF5 2.0 is not."""
@@ -41,9 +37,9 @@ _COPY_BYTES = 1 << 22
 Tell = Callable[[int, int], None]
 
 
-def grid_key(image_id: int) -> str:
-    """The dataset name that the field's loaders ask for."""
-    return f"{image_id}_grids"
+def row_keys(image_id: int, manifest: Manifest) -> list[str]:
+    """The dataset names of one image; the first is the one that the field's loaders ask for."""
+    return [f"{image_id}_{suffix}" for suffix, _ in manifest.parts]
 
 
 class BuildPaths:
@@ -137,24 +133,30 @@ class FeatureBuild:
         """(path, reason) by refused row."""
         return self._ledger.refused
 
-    def write(self, rows: Sequence[int], features: NDArray[np.generic]) -> None:
+    def write(
+        self, rows: Sequence[int], features: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
         """Write rows; they count as done after the next `commit`.
 
         Args:
             rows: row numbers.
-            features: array (len(rows), tokens, width) of the manifest's dtype, C-contiguous.
+            features: array (len(rows), *manifest.row_shape) of the manifest's dtype.
+            class_tokens: array (len(rows), global_width), where the manifest has one.
 
         Raises:
             ValueError: shape or dtype do not fit the manifest.
             MachineCannot: the disk is full, over quota, or fails.
         """
-        expected = (len(rows), self.manifest.tokens, self.manifest.width)
-        if features.shape != expected or features.dtype != np.dtype(self.manifest.dtype):
-            raise ValueError(f"expected {expected} {self.manifest.dtype}, got {features.shape} {features.dtype}")
+        given = [features] if class_tokens is None else [features, class_tokens]
+        expected = [(len(rows), *shape) for _, shape in self.manifest.parts]
+        found = [array.shape for array in given]
+        if found != expected or any(array.dtype != np.dtype(self.manifest.dtype) for array in given):
+            raise ValueError(f"expected {expected} {self.manifest.dtype}, got {found} {[str(a.dtype) for a in given]}")
         header = self._header
-        for row, values in zip(rows, features, strict=True):
-            data = np.ascontiguousarray(values).data.cast("B")
-            self._write_at(data, header.first_offset + row * header.stride_bytes)
+        for number, row in enumerate(rows):
+            # One image's arrays lie behind each other, so that they go in by one write.
+            data = b"".join(np.ascontiguousarray(array[number]).data.cast("B") for array in given)
+            self._write_at(memoryview(data), header.first_offset + row * header.stride_bytes)
             self._pending_rows.append(row)
             self._pending_crc32.append(zlib.crc32(data))
 
@@ -184,10 +186,12 @@ class FeatureBuild:
         Returns:
             The number of rows copied.
         """
+        class_tokens = FeatureFile(source.path, GLOBAL) if self.manifest.global_width else None
         rows = [row for row in self.missing if self.ids[row] in source]
         for start in range(0, len(rows), 64):
             some = rows[start : start + 64]
-            self.write(some, source.read([self.ids[row] for row in some]))
+            ids = [self.ids[row] for row in some]
+            self.write(some, source.read(ids), class_tokens.read(ids) if class_tokens else None)
             if tell:
                 tell(start + len(some), len(rows))
         self.commit()
@@ -288,27 +292,36 @@ class FeatureBuild:
 
     def _create_datasets(self) -> tuple[int, int]:
         """Create one empty dataset per id; returns the first row's offset and the distance between rows."""
-        keys = [grid_key(image_id).encode() for image_id in self.ids]
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.CONTIGUOUS)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         layout.set_obj_track_times(False)
-        space = h5py.h5s.create_simple((self.manifest.tokens, self.manifest.width))
         kind = h5py.h5t.py_create(np.dtype(self.manifest.dtype).newbyteorder("<"))
+        parts = [(f"_{suffix}", h5py.h5s.create_simple(shape)) for suffix, shape in self.manifest.parts]
+        count = len(self.ids) * len(parts)
         # One metadata block that holds every key keeps the raw data behind it in one run of equal strides.
-        meta_bytes = max(META_BYTES_LEAST, META_BYTES_PER_KEY * len(keys))
+        meta_bytes = max(META_BYTES_LEAST, META_BYTES_PER_KEY * count)
         while True:
             with h5py.File(self.paths.part, "w", libver=LIBVER, meta_block_size=meta_bytes) as file:
                 offsets = np.fromiter(
-                    (h5py.h5d.create(file.id, key, kind, space, layout).get_offset() for key in keys),
+                    (
+                        h5py.h5d.create(file.id, f"{image_id}{suffix}".encode(), kind, space, layout).get_offset()
+                        for image_id in self.ids
+                        for suffix, space in parts
+                    ),
                     np.int64,
-                    len(keys),
-                )
-            strides = np.diff(offsets)
-            if len(offsets) == 1 or (strides == strides[0]).all():
-                return int(offsets[0]), int(strides[0]) if len(strides) else self.manifest.row_bytes
+                    count,
+                ).reshape(len(self.ids), len(parts))
+            if self._evenly_laid(offsets):
+                return int(offsets[0, 0]), self.manifest.row_bytes
             meta_bytes *= 2
+
+    def _evenly_laid(self, offsets: NDArray[np.int64]) -> bool:
+        """Whether all arrays lie behind each other without gaps: only then a row is one piece at a known place."""
+        itemsize = np.dtype(self.manifest.dtype).itemsize
+        sizes = [math.prod(shape) * itemsize for _, shape in self.manifest.parts]
+        return bool((np.diff(offsets.ravel()) == (sizes * len(offsets))[:-1]).all())
 
     def _resume(self, header: LedgerHeader) -> None:
         if changed := differences(self.manifest.identity(), header.identity):
@@ -388,7 +401,8 @@ class FeatureBuild:
         rows = sorted(self._ledger.done)
         with h5py.File(self.paths.part, "r+", libver=LIBVER) as file:
             for row in self._ledger.refused:
-                del file[grid_key(self.ids[row])]
+                for key in row_keys(self.ids[row], manifest):
+                    del file[key]
             write_manifest(file, manifest)
             file.attrs[ROW_IDS] = np.array([self.ids[row] for row in rows], np.int64)
             file.attrs[ROW_CRC32] = np.array([self._ledger.done[row] for row in rows], np.uint32)

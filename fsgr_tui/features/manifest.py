@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import h5py
@@ -13,11 +14,12 @@ FORMAT_VERSION = 1
 
 ROW_IDS = "row_ids"
 ROW_CRC32 = "row_crc32"
+GLOBAL = "global"
 REFUSED = "refused_images"
 
 IDENTITY = (
     "clip_model", "weights_sha256", "activation", "image_px", "resize", "interpolation", "antialias", "decoder",
-    "mean", "std", "stage", "grid", "pooling", "tokens", "width", "dtype", "precision",
+    "mean", "std", "stage", "grid", "pooling", "tokens", "width", "global_width", "dtype", "precision", "classes_sha256",
 )  # fmt: skip
 """The fields that decide what a row holds: files whose identity differs may not be resumed into or merged."""
 
@@ -36,7 +38,9 @@ class Manifest(msgspec.Struct, frozen=True):
         mean, std: per-channel normalisation of values in 0..1.
         stage: where in the tower the tokens were taken.
         grid, pooling: the stored grid, and how the native one became it.
-        tokens, width, dtype: a row is an array (tokens, width) of dtype.
+        tokens, width, dtype: a row is an array (tokens, width) of dtype; (tokens,) for labels, (px, px, 3) for pixels.
+        global_width: channels of the class token that is stored beside each row; 0 for none.
+        classes_sha256: for labels, the digest of the text embeddings that they index.
         precision: arithmetic of the tower: fp32, bf16 or fp16.
         dataset, splits: where the images came from.
         images: rows in the file; refused: images that could not be used.
@@ -61,6 +65,8 @@ class Manifest(msgspec.Struct, frozen=True):
     width: int
     dtype: str
     precision: str
+    global_width: int = 0
+    classes_sha256: str = ""
     device: str = ""
     batch_size: int = 0
     dataset: str = ""
@@ -75,9 +81,27 @@ class Manifest(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
     @property
+    def suffix(self) -> str:
+        """What follows the id in a row's key."""
+        return self.stage if self.stage in ("pixels", "labels") else "grids"
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row's array."""
+        if self.stage == "pixels":
+            return (self.image_px, self.image_px, 3)
+        return (self.tokens,) if self.stage == "labels" else (self.tokens, self.width)
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """(suffix, shape) of the arrays that one image has, as they lie behind each other in the file."""
+        main = ((self.suffix, self.row_shape),)
+        return (*main, (GLOBAL, (self.global_width,))) if self.global_width else main
+
+    @property
     def row_bytes(self) -> int:
-        """Exact bytes of one row."""
-        return self.tokens * self.width * int(np.dtype(self.dtype).itemsize)
+        """Exact bytes of all of one image's arrays."""
+        return sum(math.prod(shape) for _, shape in self.parts) * int(np.dtype(self.dtype).itemsize)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what a row holds, as JSON values."""

@@ -24,7 +24,7 @@ from fsgr_tui.features.ledger import NO_LOCKS_ERRNOS
 from fsgr_tui.features.manifest import Manifest, read_manifest
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-KEY_SUFFIXES = ("grids", "features")
+KEY_SUFFIXES = ("grids", "features", "pixels", "labels")
 _KEY = re.compile(r"(\d+)_([A-Za-z_]+)")
 
 
@@ -76,6 +76,11 @@ class Layout(msgspec.Struct, frozen=True):
 class FeatureFile:
     """Random access to the features of one file.
 
+    Args:
+        path: the file.
+        suffix: which of an image's arrays: "grids", "global" (class tokens), "features", "boxes", ...; None for the
+            one that training reads.
+
     Attributes:
         path: the file.
         ids: image ids, ascending, int64 (rows,).
@@ -88,11 +93,11 @@ class FeatureFile:
         BadRequest: no such file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], suffix: str | None = None) -> None:
         self.path = Path(path)
         with open_hdf5(self.path) as file:
             self.manifest: Manifest | None = read_manifest(file)
-            self.layout, self.ids, self._offsets = _index(file, self.path)
+            self.layout, self.ids, self._offsets = _index(file, self.path, suffix)
         self._position: dict[int, int] | None = None
         self._row_bytes = int(np.prod(self.layout.shape)) * np.dtype(self.layout.dtype).itemsize
         self._stamp = _stamp(self.path)
@@ -282,7 +287,9 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _index(file: h5py.File, path: Path) -> tuple[Layout, NDArray[np.int64], NDArray[np.int64] | None]:
+def _index(
+    file: h5py.File, path: Path, wanted: str | None
+) -> tuple[Layout, NDArray[np.int64], NDArray[np.int64] | None]:
     """The layout, the ids in ascending order, and the offset of each row (None when rows need HDF5)."""
     by_suffix: dict[str, list[tuple[int, str]]] = {}
     other = []
@@ -292,11 +299,13 @@ def _index(file: h5py.File, path: Path) -> tuple[Layout, NDArray[np.int64], NDAr
             by_suffix.setdefault(match[2], []).append((int(match[1]), key))
         else:
             other.append(key)
-    suffix = next((known for known in KEY_SUFFIXES if known in by_suffix), None)
+    names = KEY_SUFFIXES if wanted is None else (wanted,)
+    suffix = next((known for known in names if known in by_suffix), None)
     if suffix is None:
         shown = ", ".join(list(file)[:5]) or "none"
+        likely = " or ".join(f"9_{name}" for name in names[:2])
         raise NotAFeatureFile(
-            f"{path} is HDF5, but has no keys like 9_grids or 9_features (its keys: {shown}).",
+            f"{path} is HDF5, but has no keys like {likely} (its keys: {shown}).",
             "Look whether this is the right file.",
         )
     rows = sorted(by_suffix[suffix])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -47,7 +48,7 @@ class ScreenApp(App[int]):
         crash: the text of a fault of our own, once there is one.
     """
 
-    CSS_PATH = "screen.tcss"
+    CSS_PATH = Path(__file__).with_name("screen.tcss")
     DEFAULT_MODE = "plan"
     TITLE = "fsgr-tui"
     BINDINGS: ClassVar[list[BindingType]] = [

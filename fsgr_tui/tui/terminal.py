@@ -22,6 +22,7 @@ BACKLOG_CHARS = 200_000
 """More than a full repaint of 200x50 in true colour; beyond it a reader is so slow that frames are dropped."""
 
 GONE_POLL_MS = 1000
+POINTER_SHAPE = "\x1b]22;"
 LAST_WORDS_S = 1.0
 
 
@@ -130,9 +131,15 @@ class TerminalDriver(LinuxDriver):
         self._watching.set()
         super().stop_application_mode()
 
+    def resume_application_mode(self) -> None:
+        """Take the terminal again, and paint all of it: it was cleared in the meantime."""
+        super().resume_application_mode()
+        self._repaint()
+
     def write(self, data: str) -> None:
         """Hand data to the writer; what is written while leaving is never dropped."""
-        if self._writer is not None:
+        # Shapes of the mouse pointer: text on terminals that do not know the sequence, such as the Linux console.
+        if self._writer is not None and not data.startswith(POINTER_SHAPE):
             self._writer.write(data, must=self._watching.is_set())
 
     def close(self) -> None:

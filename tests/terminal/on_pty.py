@@ -50,7 +50,7 @@ class Session:
 
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *args], stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=dict(env),
-            preexec_fn=own_terminal,  # noqa: PLW1509 - this process has no other thread close_fds=True,
+            preexec_fn=own_terminal,
         )  # fmt: skip
         self._slave = slave
 

@@ -281,6 +281,7 @@ def kill_while_writing(path, delay):
         build.write([row], rows[row : row + 1])
         if row % 7 == 0:
             build.commit()
+            time.sleep(0.002)
     build.publish()
     os._exit(0)
 
@@ -290,7 +291,7 @@ def test_no_kill_at_any_moment_loses_a_confirmed_row(tmp_path):
     """SIGKILL at random moments until the file is whole; every ledger row must hold its data each time."""
     path, generator = tmp_path / "f.hdf5", np.random.default_rng(0)
     context = multiprocessing.get_context("fork")
-    rows, confirmed = smooth_rows(400), 0
+    rows, confirmed, kills = smooth_rows(400), 0, 0
     for _ in range(200):
         if path.exists():
             break
@@ -301,6 +302,7 @@ def test_no_kill_at_any_moment_loses_a_confirmed_row(tmp_path):
         time.sleep(float(generator.uniform(0, 0.06)))
         if child.is_alive():
             os.kill(child.pid, signal.SIGKILL)
+            kills += 1
         child.join()
         os.close(ready)
         os.close(started_fd)
@@ -313,6 +315,7 @@ def test_no_kill_at_any_moment_loses_a_confirmed_row(tmp_path):
         book.close()
     file = FeatureFile(path)
     assert (file.read(range(400)) == rows).all()
+    assert kills >= 3
     assert confirmed > 0
 
 

@@ -44,8 +44,8 @@ class Place(Screen[None]):
 
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS = list(WIDTHS)
-    VERTICAL_BREAKPOINTS = list(HEIGHTS)
+    HORIZONTAL_BREAKPOINTS = list(WIDTHS)  # noqa: RUF012 - declared by Textual
+    VERTICAL_BREAKPOINTS = list(HEIGHTS)  # noqa: RUF012 - as above
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = "TopLine, KeyLine"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "enlarge", "Enlarge"),
