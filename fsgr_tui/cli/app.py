@@ -17,6 +17,9 @@ COMMANDS = {
     "plan": "Look at this machine and the data set, and recommend realtime or precomputed.",
     "extract": "Extract CLIP grid features into a feature file.",
     "check": "Verify a feature file.",
+    "convert": "Keep features in another format: HDF5, LMDB, .npz, .pt; every row is verified.",
+    "merge": "Join shards of an extraction into one feature file.",
+    "text-embed": "Text embeddings of class names, as the FSGR script loads them.",
     "train": "Train a caption model, in realtime or on precomputed features.",
     "jobs": "List the jobs and how they stand.",
     "logs": "Show a job's log.",
@@ -39,7 +42,7 @@ class Program(click.Group):
         """Import the one command that was asked for."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"fsgr_tui.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"fsgr_tui.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from fsgr_tui.cli import follow, options, text
-from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, FoundFaults
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest, FoundFaults
 from fsgr_tui.core.units import printable
 from fsgr_tui.features.check import CheckReport
+from fsgr_tui.features.manifest import IDENTITY
 from fsgr_tui.service import checking
 
 _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
@@ -40,6 +41,19 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
     help="Extract N random images again and compare (needs the images).",
 )
 @click.option("--weights", default="", help="Weights for --recompute, where the manifest's source is not here.")
+@click.option(
+    "--like",
+    type=click.Path(),
+    default="",
+    help="Another feature file: the same model, weights, grid and preprocessing?",
+)
+@click.option(
+    "--trained-with",
+    "trained_with",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the training will use: clip_model=ViT-B/16, weights=FILE, grid=7x7, resize=squash, dtype=float16, stage=...",
+)
 @click.option("--device", default="auto", show_default=True, help="Device for --recompute.")
 @click.option("--id-pattern", default="", help="Regular expression for the image id in file names.")
 @options.json_flag
@@ -47,6 +61,7 @@ def command(files: tuple[str, ...], image_root: str | None, as_json: bool, **ask
     """Check files one by one."""
     code = EXIT_OK
     documents = []
+    asked["trained_with"] = _pairs(asked["trained_with"])
     for path in files:
         request = checking.CheckRequest(path=path, image_root=image_root or "", **asked)
         try:
@@ -68,6 +83,18 @@ def command(files: tuple[str, ...], image_root: str | None, as_json: bool, **ask
     return code
 
 
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    known = ("weights", *IDENTITY)
+    pairs = {}
+    for each in texts:
+        name, equals, value = each.partition("=")
+        name = name.replace("-", "_")
+        if not equals or name not in known:
+            raise BadRequest(f"--trained-with {each!r} is not NAME=VALUE.", f"Names: {', '.join(known)}.")
+        pairs[name] = value
+    return pairs
+
+
 def show(report: CheckReport) -> None:
     """Print a report: the verdict in one line, then the table."""
     mark = text.styled("GOOD", "green") if report.good else text.styled("BAD", "red")
@@ -83,7 +110,7 @@ def _with_detail(found: str, detail: str) -> str:
 
 
 def _checked(request: checking.CheckRequest) -> CheckReport:
-    progress = _Progress()
+    progress = Progress("reading rows")
     report = checking.check(request, tell=progress)
     progress.end()
     if request.recompute:
@@ -92,17 +119,20 @@ def _checked(request: checking.CheckRequest) -> CheckReport:
     return report
 
 
-class _Progress:
+class Progress:
     """A counter on standard error, on terminals only."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._live = text.wants_colour(sys.stderr)
 
     def __call__(self, step: int, total: int) -> None:
+        """Show that `step` of `total` are done."""
         if self._live:
-            sys.stderr.write(f"\r\x1b[2Kreading rows {step:,}/{total:,}")
+            sys.stderr.write(f"\r\x1b[2K{self._what} {step:,}/{total:,}")
             sys.stderr.flush()
 
     def end(self) -> None:
+        """Clear the line."""
         if self._live:
             sys.stderr.write("\r\x1b[2K")

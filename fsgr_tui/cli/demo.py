@@ -84,7 +84,9 @@ def _show(result: service.DemoResult, images: int) -> None:
     text.table(service.summary(result), ("", "realtime", "precomputed", "V100 realtime", "V100 precomputed"))
     for sample in result.train["precomputed"].get("samples", [])[:1]:
         text.echo()
-        text.paragraph(f"image {sample['image_id']}: \"{sample['caption']}\" (a person would say: \"{sample['reference']}\")")
+        text.paragraph(
+            f'image {sample["image_id"]}: "{sample["caption"]}" (a person would say: "{sample["reference"]}")'
+        )
     text.echo()
     text.paragraph(
         f"The whole way took {format_duration(result.seconds)}. Everything is in {printable(result.root)}; `fsgr-tui` opens the screen."

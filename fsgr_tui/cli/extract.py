@@ -9,8 +9,10 @@ import click
 
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service import extraction
+from fsgr_tui.service.selection import ID_KINDS, IdList
 
 
 @click.command(
@@ -22,6 +24,33 @@ from fsgr_tui.service import extraction
 @options.split
 @click.option("--output-path", type=click.Path(), required=True, help="The feature file, ending in .hdf5.")
 @options.model_options
+@click.option(
+    "--stage",
+    type=click.Choice(STAGES),
+    default="post-ln_post",
+    show_default=True,
+    help="Where tokens are taken: post-ln_post; pre-ln_post (what FSGR's own encoder takes); projected; labels (a class per "
+    "patch); pixels (the resized picture: exact for everything that trains inside CLIP).",
+)
+@click.option("--labels", is_flag=True, help="Short for --stage labels --grid native.")
+@click.option(
+    "--classes",
+    type=click.Path(),
+    default="",
+    help="For labels: text embeddings (see text-embed), or class names, one a line.",
+)
+@click.option("--global-token", is_flag=True, help="Store the class token too, as {id}_global.")
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile the tower; pays for large sets on a GPU only.")
+@click.option(
+    "--ids", "ids_file", type=click.Path(), default="", help="Only these images: .npy, or text with one id a line."
+)
+@click.option(
+    "--annotations", type=click.Path(), default="", help="Captions JSON or folder, to resolve annotation ids in --ids."
+)
+@click.option("--ids-are", type=click.Choice(ID_KINDS), default="auto", show_default=True, help="What the ids are.")
+@click.option(
+    "--shard", default="", metavar="I/N", help="Only part I of N (from 1), into its own file; `merge` joins them."
+)
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
@@ -40,38 +69,15 @@ from fsgr_tui.service import extraction
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @options.json_flag
-def command(
-    image_root: str,
-    splits: tuple[str, ...],
-    output_path: str,
-    batch_size: int,
-    workers: int | None,
-    id_pattern: str,
-    resume: bool,
-    overwrite: bool,
-    dry_run: bool,
-    detach: bool,
-    as_json: bool,
-    **model: Any,
-) -> int:
+def command(dry_run: bool, detach: bool, as_json: bool, **asked: Any) -> int:
     """Prepare, start and follow an extraction."""
-    request = extraction.ExtractRequest(
-        image_root=image_root,
-        splits=splits,
-        output=output_path,
-        model=ModelChoice(**model),
-        batch_size=batch_size,
-        workers=extraction.default_workers() if workers is None else workers,
-        resume=resume,
-        overwrite=overwrite,
-        id_pattern=id_pattern,
-        shown=("fsgr-tui", *sys.argv[1:]),
-    )
+    request = _request(asked)
     prepared = extraction.prepare(request)
-    shape = prepared.shape
+    for notice in prepared.notices:
+        text.echo(f"  {printable(notice)}", sys.stderr)
     text.echo(
-        f"{len(prepared.images):,} images, {shape.tokens} x {shape.tower.width} {shape.dtype} each, "
-        f"{format_bytes(prepared.need_bytes)} at the most, into {printable(output_path)}",
+        f"{len(prepared.images):,} images, {prepared.shape.words} each, "
+        f"{format_bytes(prepared.need_bytes)} at the most, into {printable(str(prepared.output))}",
         sys.stderr,
     )
     if dry_run:
@@ -83,6 +89,21 @@ def command(
         return 0
     status = follow.follow(run)
     return ended.report(status, as_json=as_json, done=_done)
+
+
+def _request(asked: dict[str, Any]) -> extraction.ExtractRequest:
+    if asked.pop("labels"):
+        asked |= {"stage": "labels", "grid": "native"}
+    ids = IdList(asked.pop("ids_file"), asked.pop("annotations"), asked.pop("ids_are"))
+    workers = asked.pop("workers")
+    return extraction.ExtractRequest(
+        model=ModelChoice(**{name: asked.pop(name) for name in ModelChoice.__struct_fields__}),
+        output=asked.pop("output_path"),
+        workers=extraction.default_workers() if workers is None else workers,
+        ids=ids if ids.path else None,
+        shown=("fsgr-tui", *sys.argv[1:]),
+        **asked,
+    )
 
 
 def _done(result: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fsgr_tui.core.extraction import ACTIVATIONS, PRECISIONS, RESIZES
+from fsgr_tui.core.extraction import ACTIVATIONS, BACKENDS, PRECISIONS, RESIZES
 from fsgr_tui.core.tower import DTYPES, GRIDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,10 @@ def model_options(function: F) -> F:
                      help="Arithmetic of the tower; auto: fp16 on a GPU, bf16 on a CPU that has it, else fp32."),
         click.option("--activation", type=click.Choice(ACTIVATIONS), default="auto", show_default=True,
                      help="For a weights file that does not tell: quick-gelu (OpenAI) or gelu."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--backend", type=click.Choice(BACKENDS), default="pillow", show_default=True,
+                     help="pillow: the reference; torchvision: faster, and a few values one level different."),
+        click.option("--device", default="auto", show_default=True,
+                     help="auto, cpu, cuda, cuda:N; to extract also all, or several with commas."),
     )):  # fmt: skip
         function = option(function)
     return function

@@ -121,7 +121,17 @@ def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict
     model = ModelChoice(
         **{
             name: asked.pop(name)
-            for name in ("clip_model", "weights", "grid", "dtype", "resize", "precision", "activation", "device")
+            for name in (
+                "clip_model",
+                "weights",
+                "grid",
+                "dtype",
+                "resize",
+                "precision",
+                "activation",
+                "backend",
+                "device",
+            )
         }
     )
     size = CaptionerSize(d_model=d_model, layers=asked.pop("layers"), heads=heads, feed_forward=4 * d_model)

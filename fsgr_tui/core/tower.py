@@ -184,10 +184,13 @@ class FeatureShape(msgspec.Struct, frozen=True):
             )
         if self.global_token and (self.tower.family != "vit" or self.stage in ("pixels", "labels")):
             raise BadRequest(
-                f"There is no class token to store for {self.tower.name} at --stage {self.stage}.", "Leave --global-token out."
+                f"There is no class token to store for {self.tower.name} at --stage {self.stage}.",
+                "Leave --global-token out.",
             )
         if self.stage == "labels" and self.grid != "native":
-            raise BadRequest("Patch labels belong to the native grid; indices cannot be averaged.", "Use --grid native.")
+            raise BadRequest(
+                "Patch labels belong to the native grid; indices cannot be averaged.", "Use --grid native."
+            )
         if self.stage != "pixels" and self.side > self.native_side:
             raise BadRequest(
                 f"{self.tower.name} gives {self.native_side}x{self.native_side} tokens, fewer than --grid {self.grid} asks for.",

@@ -10,14 +10,19 @@ import msgspec
 from fsgr_tui.core.child import Stopper, run_child
 from fsgr_tui.core.errors import MissingExtra
 from fsgr_tui.core.event import EventWriter
-from fsgr_tui.core.extraction import ChildSpec, ExtractSpec, RecomputeSpec
+from fsgr_tui.core.extraction import ChildSpec, ConvertSpec, ExtractSpec, RecomputeSpec, TextEmbedSpec
 
 
 def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
     """Carry out a spec; returns the exit code."""
+    if isinstance(spec, ConvertSpec):
+        # A conversion has no model to wait for; it imports torch for `.pt` only.
+        from fsgr_tui.extract import conversion
+
+        return conversion.convert(spec, events, stopper)
     events.phase("load model")
     try:
-        from fsgr_tui.extract import recompute, work
+        from fsgr_tui.extract import recompute, text, work
     except ModuleNotFoundError as error:
         raise MissingExtra("extract", "extract", str(error.name)) from None
     match spec:
@@ -25,6 +30,8 @@ def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
             return work.extract(spec, events, stopper)
         case RecomputeSpec():
             return recompute.recompute(spec, events, stopper)
+        case TextEmbedSpec():
+            return text.text_embed(spec, events, stopper)
 
 
 def _read_spec(path: str) -> ChildSpec:

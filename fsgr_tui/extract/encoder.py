@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,15 +16,27 @@ from torch.nn import functional
 
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice, Precision
-from fsgr_tui.core.tower import FeatureShape
+from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.extract.device import chosen_device
-from fsgr_tui.extract.model import LoadedTower, load_tower
-from fsgr_tui.extract.pixels import ANTIALIAS, DECODER, INTERPOLATION
+from fsgr_tui.extract.model import LoadedTower, file_digest, installed_towers, load_tower
+from fsgr_tui.extract.pixels import ANTIALIAS, INTERPOLATION
+from fsgr_tui.extract.text import class_embeddings
 from fsgr_tui.features.manifest import Manifest
 
-STAGE = "post-ln_post"
-
+_STORED = {"float16": torch.float16, "float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
 _TORCH_TYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Encoded(NamedTuple):
+    """What the tower gives for a batch, on its device.
+
+    Attributes:
+        grids: (images, *row_shape): float32 features, or int64 labels.
+        class_tokens: float32 (images, width); None unless they are stored.
+    """
+
+    grids: Tensor
+    class_tokens: Tensor | None = None
 
 
 class Pending:
@@ -32,51 +45,76 @@ class Pending:
     On a GPU the copy to the host runs while the next batch is launched; `result` waits for it.
     """
 
-    def __init__(self, host: Tensor, started: Any = None, ended: Any = None) -> None:
-        self._host = host
+    def __init__(self, grids: Tensor, class_tokens: Tensor | None, started: Any = None, ended: Any = None) -> None:
+        self._grids = grids
+        self._class_tokens = class_tokens
         self._started = started
         self._ended = ended
 
-    def result(self) -> NDArray[np.generic]:
-        """The features, (images, tokens, width), in the storage type."""
+    def result(self) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+        """Rows (images, *row_shape) and class tokens (images, width), in the storage type."""
         if self._ended is not None:
             self._ended.synchronize()
-        features: NDArray[np.generic] = self._host.numpy()
-        return features
+        return self._grids.numpy(), None if self._class_tokens is None else self._class_tokens.numpy()
 
     def device_s(self) -> float | None:
         """Seconds that the GPU took, once `result` was called; None on a CPU."""
         return self._started.elapsed_time(self._ended) / 1000 if self._ended is not None else None
 
 
-class Encoder(nn.Module):
-    """A frozen vision tower that gives the stored grid for pictures.
+class PixelEncoder:
+    """The resized picture itself: the one exact shortcut when adapters or prompts inside CLIP are trained."""
 
-    Attributes:
+    device = torch.device("cpu")
+    precision = "none"
+
+    def __init__(self, shape: FeatureShape) -> None:
+        self.shape = shape
+
+    def encode(self, pixels: Tensor) -> Pending:
+        """A copy of the pixels, uint8 (images, px, px, 3): the pipeline fills its buffers anew."""
+        return Pending(pixels.clone(), None)
+
+
+class Encoder(nn.Module):
+    """A frozen vision tower that gives the stored rows for pictures.
+
+    Args:
+        loaded: the tower with its source.
         shape: what a row is.
         device: where it runs.
-        precision: arithmetic in use: fp32, bf16 or fp16.
-        loaded: the tower with its source.
+        precision: arithmetic: fp32, bf16 or fp16.
+        classes: for labels, text embeddings (classes, embed_dim).
+        compiled: whether the tower goes through torch.compile.
     """
 
-    def __init__(self, loaded: LoadedTower, shape: FeatureShape, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        loaded: LoadedTower,
+        shape: FeatureShape,
+        device: torch.device,
+        precision: str,
+        *,
+        classes: Tensor | None = None,
+        compiled: bool = False,
+    ) -> None:
         super().__init__()
         self.loaded = loaded
         self.shape = shape
         self.device = device
         self.precision = precision
         # On a GPU autocast keeps the LayerNorms in fp32; on a CPU it would convert the weights anew at every call.
-        self._mean: Tensor
-        self._std: Tensor
         self._autocast = device.type == "cuda" and precision != "fp32"
         self._type = torch.float32 if self._autocast else _TORCH_TYPE[precision]
-        self.visual = loaded.visual.to(device=device, dtype=self._type)
-        self.visual.output_tokens = True  # type: ignore[assignment]  # open_clip's switch for patch tokens
+        self.visual: Any = loaded.visual.to(device=device, dtype=self._type)
+        self._mean: Tensor
+        self._std: Tensor
         self.register_buffer("_mean", _scale(loaded.mean, device))
         self.register_buffer("_std", _scale(loaded.std, device))
+        self._classes = None if classes is None else functional.normalize(classes.float(), dim=-1).to(device)
+        self._tower = torch.compile(self._through_tower) if compiled else self._through_tower
         self._chunk = 0
 
-    @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
         """Grid features of a batch.
 
@@ -86,11 +124,21 @@ class Encoder(nn.Module):
         Returns:
             float32 (images, tokens, width) on the encoder's device.
         """
+        return self.encoded(pixels).grids
+
+    @torch.inference_mode()
+    def encoded(self, pixels: Tensor) -> Encoded:
+        """Everything that is stored for a batch; see `forward`."""
         x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         x = ((x - self._mean) / self._std).to(self._type)
         with torch.autocast(self.device.type, dtype=_TORCH_TYPE[self.precision], enabled=self._autocast):
-            tokens = self._tokens(x)
-        return self._pooled(tokens.float())
+            tokens = self._tower(x)
+        if self.shape.stage == "labels":
+            return Encoded(self._labelled(tokens.float()))
+        if self.shape.tower.family == "resnet":
+            return Encoded(self._pooled(tokens.float()))
+        class_tokens = tokens[:, 0].float() if self.shape.global_token else None
+        return Encoded(self._pooled(tokens[:, 1:].float()), class_tokens)
 
     def encode(self, pixels: Tensor) -> Pending:
         """Start to encode a batch; out of memory, it is tried in smaller pieces, and the size that worked is kept.
@@ -99,34 +147,42 @@ class Encoder(nn.Module):
             pixels: uint8 (images, px, px, 3), pinned where a GPU is used.
 
         Raises:
-            MachineCannot: not even one image fits into the GPU's memory.
+            MachineCannot: not even one image fits into the memory.
         """
-        stored = torch.float16 if self.shape.dtype == "float16" else torch.float32
-        if self.device.type != "cuda":
-            return Pending(self(pixels).to(stored))
-        started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        started.record()
-        host = torch.empty((len(pixels), self.shape.tokens, self.shape.tower.width), dtype=stored, pin_memory=True)
+        on_gpu = self.device.type == "cuda"
+        started, ended = (_timer(), _timer()) if on_gpu else (None, None)
+        if started is not None:
+            started.record()
+        kind = _STORED[self.shape.stored_dtype]
+        grids = torch.empty((len(pixels), *self.shape.row_shape), dtype=kind, pin_memory=on_gpu)
+        class_tokens = None
+        if self.shape.global_token:
+            class_tokens = torch.empty((len(pixels), self.shape.global_width), dtype=kind, pin_memory=on_gpu)
         self._chunk = self._chunk or len(pixels)
         start = 0
         while start < len(pixels):
-            piece = pixels[start : start + self._chunk]
             try:
-                host[start : start + len(piece)].copy_(self(piece).to(stored), non_blocking=True)
-            except torch.cuda.OutOfMemoryError:
+                piece = self.encoded(pixels[start : start + self._chunk])
+            except torch.OutOfMemoryError:
                 self._smaller_chunk()
                 continue
-            start += len(piece)
-        ended.record()
-        return Pending(host, started, ended)
+            stop = start + len(piece.grids)
+            grids[start:stop].copy_(piece.grids.to(kind), non_blocking=True)
+            if class_tokens is not None and piece.class_tokens is not None:
+                class_tokens[start:stop].copy_(piece.class_tokens.to(kind), non_blocking=True)
+            start = stop
+        if ended is not None:
+            ended.record()
+        return Pending(grids, class_tokens, started, ended)
 
     @property
     def chunk(self) -> int:
-        """Images that go through the tower at once after memory ran out; 0 before the first batch."""
+        """Images that go through the tower at once; smaller than the batch after memory ran out."""
         return self._chunk
 
     def _smaller_chunk(self) -> None:
-        torch.cuda.empty_cache()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         if self._chunk <= 1:
             raise MachineCannot(
                 f"The memory of {self.device} does not hold {self.shape.tower.name} and one image.",
@@ -134,13 +190,47 @@ class Encoder(nn.Module):
             )
         self._chunk //= 2
 
-    def _tokens(self, x: Tensor) -> Tensor:
-        """Native tokens (images, tokens, width), class token left out."""
+    def _through_tower(self, x: Tensor) -> Tensor:
+        """All tokens at the wanted stage, class token first: (images, 1 + tokens, width); a ResNet has none."""
+        visual = self.visual
         if self.shape.tower.family == "resnet":
-            grid = self.visual.forward_intermediates(x, indices=1, intermediates_only=True)["image_intermediates"][-1]  # type: ignore[operator]
+            grid = visual.forward_intermediates(x, indices=1, intermediates_only=True)["image_intermediates"][-1]
             return grid.flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
-        _, tokens = self.visual(x)
-        return tokens  # type: ignore[no-any-return]
+        if self.shape.stage == "labels":
+            return self._value_path(x)
+        tokens: Tensor = visual.transformer(visual._embeds(x))  # noqa: SLF001 - open_clip has no public way to these tokens
+        if self.shape.stage == "pre-ln_post":
+            return tokens
+        tokens = visual.ln_post(tokens)
+        return tokens @ visual.proj if self.shape.stage == "projected" else tokens
+
+    def _value_path(self, x: Tensor) -> Tensor:
+        """Projected tokens of the last block's value path, as MaskCLIP takes them.
+
+        The last block's attention is replaced by its value and output projections, each token looking at itself only;
+        residuals, feed-forward, final LayerNorm and projection stay.
+        """
+        visual = self.visual
+        last = visual.transformer.resblocks[-1]
+        entering: list[Tensor] = []
+        hook = last.register_forward_pre_hook(lambda _module, inputs: entering.append(inputs[0]))
+        try:
+            visual.transformer(visual._embeds(x))  # noqa: SLF001 - as above
+        finally:
+            hook.remove()
+        tokens = entering[0] if visual.transformer.batch_first else entering[0].transpose(0, 1)
+        attention = last.attn
+        width = attention.embed_dim
+        value = functional.linear(last.ln_1(tokens), attention.in_proj_weight[-width:], attention.in_proj_bias[-width:])
+        tokens = tokens + last.ls_1(attention.out_proj(value))
+        tokens = tokens + last.ls_2(last.mlp(last.ln_2(tokens)))
+        return visual.ln_post(tokens) @ visual.proj  # type: ignore[no-any-return]
+
+    def _labelled(self, tokens: Tensor) -> Tensor:
+        """Index of the nearest class by cosine for each patch, int64 (images, tokens)."""
+        if self._classes is None:
+            raise RuntimeError("labels need the embeddings of the classes")
+        return (functional.normalize(tokens[:, 1:], dim=-1) @ self._classes.T).argmax(-1)
 
     def _pooled(self, tokens: Tensor) -> Tensor:
         side, native = self.shape.side, self.shape.native_side
@@ -150,6 +240,9 @@ class Encoder(nn.Module):
         return functional.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2)
 
 
+AnyEncoder = Encoder | PixelEncoder
+
+
 def make_encoder(choice: ModelChoice) -> Encoder:
     """The encoder of a choice.
 
@@ -157,35 +250,45 @@ def make_encoder(choice: ModelChoice) -> Encoder:
         Problem: see `load_tower`; also when the device is not there.
     """
     device = chosen_device(choice.device)
-    loaded = load_tower(choice)
-    shape = FeatureShape(loaded.tower, choice.grid, choice.dtype).checked()
-    return Encoder(loaded, shape, device, _precision(choice.precision, device))
+    needs_text = choice.stage == "labels"
+    loaded = load_tower(choice, with_text=needs_text)
+    classes = class_embeddings(choice, loaded) if needs_text else None
+    precision = _precision(choice.precision, device)
+    return Encoder(loaded, choice.shape(loaded.tower), device, precision, classes=classes, compiled=choice.compiled)
 
 
-def manifest_of(encoder: Encoder, choice: ModelChoice) -> Manifest:
+def make_any_encoder(choice: ModelChoice) -> AnyEncoder:
+    """As `make_encoder`; for the pixel cache no model is loaded."""
+    if choice.stage != "pixels":
+        return make_encoder(choice)
+    return PixelEncoder(choice.shape(find_tower(choice.clip_model, installed_towers())))
+
+
+def manifest_of(encoder: AnyEncoder, choice: ModelChoice) -> Manifest:
     """The manifest of what this encoder gives; counts, names and times are the caller's to add."""
     import open_clip
     import PIL
 
-    loaded, shape = encoder.loaded, encoder.shape
-    return Manifest(
-        clip_model=loaded.tower.name,
-        weights=choice.weights,
-        weights_sha256=loaded.sha256,
-        activation=loaded.activation,
+    shape = encoder.shape
+    made = Manifest(
+        clip_model="",
+        weights="",
+        weights_sha256="",
+        activation="",
         image_px=shape.input_px,
         resize=choice.resize,
         interpolation=INTERPOLATION,
         antialias=ANTIALIAS,
-        decoder=DECODER,
-        mean=loaded.mean,
-        std=loaded.std,
-        stage=STAGE if shape.tower.family == "vit" else "last stage",
+        decoder=choice.backend,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        stage=shape.stage,
         grid=shape.grid,
         pooling=shape.pooling,
         tokens=shape.tokens,
-        width=shape.tower.width,
-        dtype=shape.dtype,
+        width=shape.width,
+        global_width=shape.global_width,
+        dtype=shape.stored_dtype,
         precision=encoder.precision,
         device=_device_name(encoder.device),
         versions={
@@ -196,6 +299,25 @@ def manifest_of(encoder: Encoder, choice: ModelChoice) -> Manifest:
             "numpy": np.__version__,
         },
     )
+    if isinstance(encoder, PixelEncoder):
+        # A picture belongs to no model: only its size and how it was made count.
+        return msgspec.structs.replace(made, grid="", pooling="", tokens=0, width=0, device="")
+    loaded = encoder.loaded
+    return msgspec.structs.replace(
+        made,
+        clip_model=loaded.tower.name,
+        weights=choice.weights,
+        weights_sha256=loaded.sha256,
+        activation=loaded.activation,
+        mean=loaded.mean,
+        std=loaded.std,
+        stage=shape.stage if shape.tower.family == "vit" else "last stage",
+        classes_sha256=file_digest(Path(choice.classes)) if choice.classes else "",
+    )
+
+
+def _timer() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def _scale(values: Sequence[float], device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from torch import nn
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import Activation, ModelChoice
-from fsgr_tui.core.tower import FeatureShape, Tower, find_tower, tower_from_config
+from fsgr_tui.core.tower import Tower, find_tower, tower_from_config
 from fsgr_tui.core.units import format_bytes
 
 # open_clip logs its own progress and warns about activations; both are handled and told here.
@@ -41,6 +41,7 @@ with warnings.catch_warnings():
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 
 QUICK = "-quickgelu"
+_NO_TEXT = "fsgr_no_text"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class LoadedTower:
         sha256: of the weights file, or of all tensors for random weights.
         mean, std: normalisation of values in 0..1 that the weights were trained with.
         notices: what a person should know about the choice.
+        model: the whole model, when its text tower was asked for.
     """
 
     visual: nn.Module
@@ -71,26 +73,40 @@ class LoadedTower:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     notices: tuple[str, ...] = ()
+    model: Any = None
 
 
-def load_tower(choice: ModelChoice) -> LoadedTower:
+def load_tower(choice: ModelChoice, *, with_text: bool = False) -> LoadedTower:
     """The vision tower of a choice.
+
+    Args:
+        with_text: keep the text tower too, as `model`.
 
     Raises:
         BadRequest: unknown model or tag, weights of another architecture, a folder, or an activation that does not fit.
         MachineCannot: the weights are not here, are cut off, or cannot be loaded safely.
     """
-    tower = find_tower(choice.clip_model, _installed_towers())
-    shape = FeatureShape(tower, choice.grid, choice.dtype).checked()
+    tower = find_tower(choice.clip_model, installed_towers())
+    shape = choice.shape(tower)
     image_px = shape.input_px if shape.input_px != tower.image_px else None
     if match := _RANDOM.fullmatch(choice.weights):
-        return _random(tower, int(match[1]), choice.activation, image_px)
-    if _is_path(choice.weights):
-        return _from_file(tower, Path(choice.weights), choice.activation, image_px)
-    return _from_tag(tower, choice.weights, choice.activation, image_px)
+        loaded = _random(tower, int(match[1]), choice.activation, image_px)
+    elif _is_path(choice.weights):
+        loaded = _from_file(tower, Path(choice.weights), choice.activation, image_px)
+    else:
+        loaded = _from_tag(tower, choice.weights, choice.activation, image_px)
+    if not with_text:
+        # The text tower is a third of the model, and nothing here would use it.
+        return replace(loaded, model=None)
+    if getattr(loaded.model, _NO_TEXT, False):
+        raise BadRequest(
+            f"{choice.weights} holds a vision tower without its text tower.", "Give the whole model's weights."
+        )
+    return loaded
 
 
-def _installed_towers() -> dict[str, Tower]:
+def installed_towers() -> dict[str, Tower]:
+    """The towers with a plain patch grid that open_clip and this package have a config of."""
     towers = {}
     for name in open_clip.list_models():
         tower = tower_from_config(name, open_clip.get_model_config(name) or {})
@@ -132,7 +148,7 @@ def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | No
     model = _create(tower, quick=quick, image_px=image_px)
     _load_state(model, path, tower)
     mean, std = tuple(config.get("mean") or OPENAI_MEAN), tuple(config.get("std") or OPENAI_STD)
-    return _loaded(model, tower, quick, _file_digest(path), notices, mean, std)
+    return _loaded(model, tower, quick, file_digest(path), notices, mean, std)
 
 
 def _downloaded(config: dict[str, Any], model: str, tag: str) -> Path:
@@ -197,7 +213,7 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
         if image_px is not None:
             return _openai_resized(tower, path, notices, image_px)
         return _openai(tower, path, notices)
-    digest = _file_digest(path)
+    digest = file_digest(path)
     if activation == "auto" and not tower.quick_gelu:
         if not _is_openai_digest(digest):
             raise BadRequest(
@@ -222,7 +238,7 @@ def _openai(tower: Tower, path: Path, notices: tuple[str, ...]) -> LoadedTower:
             f"{path} holds a tower of width {width} and patch {patch_px}; {tower.name} has {tower.width} and {tower.patch_px}.",
             "Give the --clip-model that the file belongs to.",
         )
-    return _loaded(model, tower, True, _file_digest(path), notices)
+    return _loaded(model, tower, True, file_digest(path), notices)
 
 
 def _openai_resized(tower: Tower, path: Path, notices: tuple[str, ...], image_px: int) -> LoadedTower:
@@ -231,7 +247,7 @@ def _openai_resized(tower: Tower, path: Path, notices: tuple[str, ...], image_px
     model = _create(tower, quick=True, image_px=image_px)
     open_clip.factory.resize_pos_embed(state, model)
     _apply_state(model, state, path, tower)
-    return _loaded(model, tower, True, _file_digest(path), notices)
+    return _loaded(model, tower, True, file_digest(path), notices)
 
 
 def _create(tower: Tower, *, quick: bool, image_px: int | None) -> Any:
@@ -259,6 +275,9 @@ def _apply_state(model: Any, state: dict[str, torch.Tensor], path: Path, tower: 
             f"{path} does not hold the weights of {tower.name}: {_first_line(error, 1)}.",
             "Give the --clip-model that the file belongs to.",
         ) from None
+    # What is left is the text tower; many files leave it out, which only matters to those who ask for it.
+    missing = model.load_state_dict(state, strict=False).missing_keys if visual else ["all"]
+    setattr(model, _NO_TEXT, any(not name.startswith(prefix) and name != "logit_scale" for name in missing))
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -348,7 +367,7 @@ def _loaded(
             "The file was probably resized by a faulty script; get the original weights.",
         )
     activation = "quick-gelu" if quick else "gelu"
-    return LoadedTower(visual, tower, activation, sha256, _triple(mean), _triple(std), notices)
+    return LoadedTower(visual, tower, activation, sha256, _triple(mean), _triple(std), notices, model.eval())
 
 
 def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
@@ -364,7 +383,8 @@ def _measured(visual: nn.Module) -> tuple[int, int]:
     return int(conv.out_channels), int(conv.kernel_size[0])  # type: ignore[union-attr, index, arg-type]
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 22):

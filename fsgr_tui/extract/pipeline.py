@@ -13,17 +13,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsgr_tui.core.event import EventWriter, RateWindow
-from fsgr_tui.core.extraction import Resize
-from fsgr_tui.extract.encoder import Encoder, Pending
+from fsgr_tui.core.event import RateWindow
+from fsgr_tui.core.extraction import Backend, Resize
+from fsgr_tui.extract.encoder import AnyEncoder, Pending
 from fsgr_tui.extract.pixels import Picture, UnreadableImage, load_picture
-from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image
 
 COMMIT_S = 2.0
@@ -73,6 +73,52 @@ def bottleneck(shares: dict[str, float], decoders: int, on_gpu: bool) -> str:
     return f"write-bound: the disk is busy {shares['write']:.0%} of the time; a faster disk would help"
 
 
+class RowStore(Protocol):
+    """Where rows go: a build of this process, or of the process that started it."""
+
+    @property
+    def missing(self) -> list[int]:
+        """Rows to extract."""
+
+    @property
+    def done_count(self) -> int:
+        """Rows that are confirmed."""
+
+    def write(
+        self, rows: Sequence[int], features: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
+        """Write rows."""
+
+    def refuse(self, row: int, path: str, reason: str) -> None:
+        """Note an image that cannot be used."""
+
+    def commit(self) -> None:
+        """Confirm what was written."""
+
+
+class Teller(Protocol):
+    """Who is told how a run goes; `EventWriter` is one."""
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        """A phase begins."""
+
+    def progress(
+        self,
+        step: int,
+        total: int | None = None,
+        rate: float | None = None,
+        stages: dict[str, float] | None = None,
+        bottleneck: str = "",
+    ) -> None:
+        """How far the phase is."""
+
+    def warning(self, text: str) -> None:
+        """Something may be wrong."""
+
+    def refused(self, path: str, image_id: int, reason: str) -> None:
+        """An image cannot be used."""
+
+
 @dataclass
 class Tally:
     """What the pictures of a run were like."""
@@ -91,7 +137,7 @@ class _Batch:
 
 
 class Extraction:
-    """One run over the missing rows of a build.
+    """One run over the missing rows of a store.
 
     Attributes:
         tally: what the pictures were like.
@@ -100,27 +146,29 @@ class Extraction:
 
     def __init__(
         self,
-        build: FeatureBuild,
+        store: RowStore,
         images: Sequence[Image],
-        encoder: Encoder,
+        encoder: AnyEncoder,
         *,
         resize: Resize,
+        backend: Backend = "pillow",
         batch_size: int,
         workers: int,
-        events: EventWriter,
+        events: Teller,
         stopping: Callable[[], bool],
     ) -> None:
-        self._build = build
+        self._store = store
         self._images = images
         self._encoder = encoder
         self._resize: Resize = resize
+        self._backend: Backend = backend
         self._batch_size = batch_size
         self._workers = workers
         self._events = events
         self._stopping = stopping
         self._clock = StageClock()
         self._window = RateWindow()
-        self._before = build.done_count
+        self._before = store.done_count
         self._failure: BaseException | None = None
         self._stalled = False
         self.tally = Tally()
@@ -135,7 +183,7 @@ class Extraction:
         Raises:
             Problem: the disk or the device failed; what was confirmed is kept.
         """
-        rows = self._build.missing
+        rows = self._store.missing
         self._events.phase("extract", len(self._images), "images")
         self._window.add(0)
         self._tell()
@@ -155,7 +203,7 @@ class Extraction:
             teller.join()
         if self._failure is not None:
             raise self._failure
-        self._build.commit()
+        self._store.commit()
         self._tell()
         return complete
 
@@ -201,7 +249,7 @@ class Extraction:
     def _load(self, row: int, target: NDArray[np.uint8]) -> Picture:
         began = time.perf_counter()
         try:
-            picture = load_picture(self._images[row].path, self._encoder.shape.input_px, self._resize)
+            picture = load_picture(self._images[row].path, self._encoder.shape.input_px, self._resize, self._backend)
             target[:] = picture.pixels
             return picture
         finally:
@@ -219,7 +267,7 @@ class Extraction:
                 picture = future.result()
             except UnreadableImage as refusal:
                 self.tally.refused += 1
-                self._build.refuse(row, image.path, str(refusal))
+                self._store.refuse(row, image.path, str(refusal))
                 self._events.refused(image.path, image.id, str(refusal))
                 continue
             good.append(slot)
@@ -238,14 +286,16 @@ class Extraction:
             batch, pending, good = item
             try:
                 if self._failure is None:
-                    features = pending.result()
+                    features, class_tokens = pending.result()
                     if (device_s := pending.device_s()) is not None:
                         self._clock.add("encode", device_s)
                     began = time.perf_counter()
-                    whole = len(good) == len(batch.rows)
-                    self._build.write([batch.rows[slot] for slot in good], features if whole else features[good])
+                    if len(good) < len(batch.rows):
+                        features = features[good]
+                        class_tokens = None if class_tokens is None else class_tokens[good]
+                    self._store.write([batch.rows[slot] for slot in good], features, class_tokens)
                     if time.monotonic() - committed_at >= COMMIT_S:
-                        self._build.commit()
+                        self._store.commit()
                         committed_at = time.monotonic()
                     self._clock.add("write", time.perf_counter() - began)
                     self.done += len(good)

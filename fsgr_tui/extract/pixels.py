@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from fsgr_tui.core.extraction import Resize
+from fsgr_tui.core.extraction import Backend, Resize
+from fsgr_tui.extract import fast
 
-DECODER = "Pillow"
 INTERPOLATION = "bicubic"
 ANTIALIAS = True
 
@@ -49,13 +49,14 @@ class Picture:
     huge_px: int = 0
 
 
-def load_picture(path: str, px: int, resize: Resize) -> Picture:
+def load_picture(path: str, px: int, resize: Resize, backend: Backend = "pillow") -> Picture:
     """Decode and resize one image file.
 
     Args:
         path: the file.
         px: edge of the square result.
         resize: "squash" or "crop".
+        backend: "pillow", or "torchvision" for RGB and grey JPEG files; the others go through Pillow in any case.
 
     Raises:
         UnreadableImage: the file is missing, empty, cut off, no image, or too large.
@@ -68,27 +69,37 @@ def load_picture(path: str, px: int, resize: Resize) -> Picture:
             guard = Pillow.MAX_IMAGE_PIXELS or count
             if image.mode.startswith(("I", "F")):
                 raise UnreadableImage(f"{image.mode} pixels (16 bits or more); convert it to 8 bits a channel")
-            pixels = _square(image.convert("RGB"), px, resize)
+            if backend == "torchvision" and image.format == "JPEG" and image.mode in ("RGB", "L"):
+                pixels = fast.square(path, px, *_target(image.size, px, resize))
+            else:
+                pixels = _square(image.convert("RGB"), px, resize)
     except UnreadableImage:
         raise
     except Pillow.DecompressionBombError as error:
         raise UnreadableImage(f"too large to decode safely: {error}") from None
     except UnidentifiedImageError:
         raise UnreadableImage(_why_no_image(path)) from None
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+    except (OSError, ValueError, SyntaxError, MemoryError, RuntimeError) as error:
         # Pillow's plugins raise all of these for damaged files; which one depends on the format.
         raise UnreadableImage(_why_damaged(path, error)) from None
     return Picture(pixels, rotated, mislabelled, count if count > guard else 0)
 
 
 def _square(image: Pillow.Image, px: int, resize: Resize) -> NDArray[np.uint8]:
-    if resize == "squash":
-        return np.asarray(image.resize((px, px), Pillow.Resampling.BICUBIC))
-    short = min(image.size)
-    width, height = (int(px * edge / short) for edge in image.size)
-    left, top = round((width - px) / 2), round((height - px) / 2)
+    width, height = _target(image.size, px, resize)
     resized = image.resize((width, height), Pillow.Resampling.BICUBIC)
+    if (width, height) == (px, px):
+        return np.asarray(resized)
+    left, top = round((width - px) / 2), round((height - px) / 2)
     return np.asarray(resized.crop((left, top, left + px, top + px)))
+
+
+def _target(size: tuple[int, int], px: int, resize: Resize) -> tuple[int, int]:
+    """Width and height that a picture is resized to, before a centre crop takes px x px of it."""
+    if resize == "squash":
+        return px, px
+    short = min(size)
+    return int(px * size[0] / short), int(px * size[1] / short)
 
 
 def _true_format(path: str, found: str | None) -> str:

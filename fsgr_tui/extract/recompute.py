@@ -12,7 +12,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, FoundFaults
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import RECOMPUTE_COSINE, RECOMPUTE_LIMIT, RecomputeSpec
-from fsgr_tui.extract.encoder import make_encoder, manifest_of
+from fsgr_tui.extract.encoder import make_any_encoder, manifest_of
 from fsgr_tui.extract.pixels import UnreadableImage, load_picture
 from fsgr_tui.features.images import read_image_list
 from fsgr_tui.features.manifest import differences
@@ -30,7 +30,7 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
     """
     images = read_image_list(Path(spec.images_file))
     stored = FeatureFile(spec.features)
-    encoder = make_encoder(spec.model)
+    encoder = make_any_encoder(spec.model)
     if stored.manifest is not None:
         changed = differences(manifest_of(encoder, spec.model).identity(), stored.manifest.identity())
         if changed:
@@ -42,11 +42,11 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
         if stopper():
             return stopper.exit_code
         try:
-            picture = load_picture(image.path, encoder.shape.input_px, spec.model.resize)
+            picture = load_picture(image.path, encoder.shape.input_px, spec.model.resize, spec.model.backend)
         except UnreadableImage as refusal:
             events.refused(image.path, image.id, str(refusal))
             continue
-        again = encoder.encode(torch.from_numpy(picture.pixels.copy())[None]).result()[0]
+        again = encoder.encode(torch.from_numpy(picture.pixels.copy())[None]).result()[0][0]
         rows.append({"id": image.id, **_distance(stored[image.id], again)})
         events.progress(number, len(images))
     if not rows:

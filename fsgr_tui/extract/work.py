@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import torch
 
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ExtractSpec
-from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
+from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
+from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
+from fsgr_tui.extract.pixels import UnreadableImage, load_picture
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image, read_image_list
 from fsgr_tui.features.manifest import Manifest, differences
 from fsgr_tui.features.reader import FeatureFile
+
+DIFFERENCE_IMAGES = 16
 
 
 def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
@@ -27,25 +34,30 @@ def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
         The exit code: 0, 1 when images were refused, 130 or 143 when stopped.
     """
     images = read_image_list(Path(spec.images_file))
-    encoder = make_encoder(spec.model)
-    for notice in encoder.loaded.notices:
-        events.notice(notice)
+    devices = devices_of(spec.model.device, torch.cuda.device_count)
+    model = msgspec.structs.replace(spec.model, device=devices[0])
+    encoder = make_any_encoder(model)
+    if isinstance(encoder, Encoder):
+        for notice in encoder.loaded.notices:
+            events.notice(notice)
     manifest = msgspec.structs.replace(
-        manifest_of(encoder, spec.model),
+        manifest_of(encoder, model),
+        backend_difference=_backend_difference(spec, images, encoder, events),
         batch_size=spec.batch_size,
         dataset=spec.dataset,
         splits=spec.splits,
         started=_now(),
         command=spec.command,
     )
-    return _build(spec, images, encoder, manifest, events, stopper)
+    return _build(spec, images, encoder, manifest, devices, events, stopper)
 
 
 def _build(
     spec: ExtractSpec,
     images: tuple[Image, ...],
-    encoder: Encoder,
+    encoder: AnyEncoder,
     manifest: Manifest,
+    devices: tuple[str, ...],
     events: EventWriter,
     stopper: Stopper,
 ) -> int:
@@ -65,17 +77,25 @@ def _build(
         if finished is not None:
             events.notice(f"{build.adopt(finished):,} images were taken over from {final}.")
         began = time.monotonic()
-        run = Extraction(
-            build,
-            images,
-            encoder,
-            resize=spec.model.resize,
-            batch_size=spec.batch_size,
-            workers=spec.workers,
-            events=events,
-            stopping=stopper,
-        )
-        complete = run.run()
+        run: Extraction | Fleet
+        if len(devices) > 1:
+            run = Fleet(build, spec, devices, events)
+            complete = run.run(stopper)
+        else:
+            run = Extraction(
+                build,
+                images,
+                encoder,
+                resize=spec.model.resize,
+                backend=spec.model.backend,
+                batch_size=spec.batch_size,
+                workers=spec.workers,
+                events=events,
+                stopping=stopper,
+            )
+            complete = run.run()
+            if isinstance(encoder, Encoder) and 0 < encoder.chunk < min(spec.batch_size, len(images)):
+                events.notice(f"Memory held {encoder.chunk} images at once, not {spec.batch_size}.")
         _tell_remarks(run, events)
         if not complete:
             events.notice(f"Stopped; {build.done_count:,} of {len(ids):,} images are kept. Go on with --resume.")
@@ -111,7 +131,29 @@ def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | 
     return file
 
 
-def _tell_remarks(run: Extraction, events: EventWriter) -> None:
+def _backend_difference(spec: ExtractSpec, images: Sequence[Image], encoder: AnyEncoder, events: EventWriter) -> str:
+    """How far the fast backend is from the reference on images of this run; empty for the reference itself."""
+    if spec.model.backend == "pillow":
+        return ""
+    reference, fast = [], []
+    for image in images[:DIFFERENCE_IMAGES]:
+        try:
+            reference.append(load_picture(image.path, encoder.shape.input_px, spec.model.resize).pixels)
+            fast.append(load_picture(image.path, encoder.shape.input_px, spec.model.resize, spec.model.backend).pixels)
+        except UnreadableImage:
+            reference = reference[: len(fast)]
+    if not fast:
+        return ""
+    levels = np.abs(np.stack(reference).astype(np.int16) - np.stack(fast))
+    told = f"{spec.model.backend} against pillow on {len(fast)} images: {(levels > 0).mean():.2%} of values differ, by {levels.max()} at the most"
+    if isinstance(encoder, Encoder) and spec.model.stage != "labels":
+        ours, theirs = (encoder(torch.from_numpy(np.stack(pixels))) for pixels in (fast, reference))
+        told += f"; features by {float((ours - theirs).norm() / theirs.norm()):.1e} (relative L2)"
+    events.notice(told)
+    return told
+
+
+def _tell_remarks(run: Extraction | Fleet, events: EventWriter) -> None:
     tally = run.tally
     if tally.rotated:
         events.notice(f"{tally.rotated:,} images carry a rotation tag, which was not applied (as in training).")

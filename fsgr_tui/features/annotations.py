@@ -80,6 +80,20 @@ class CaptionedIds(msgspec.Struct, frozen=True):
     source: str
 
 
+def captioned_images(path: Path) -> dict[int, int]:
+    """Image id by annotation id, of a captions JSON or of a folder's captions_*.json files.
+
+    Raises:
+        BadRequest: there are no captions, or they are damaged.
+    """
+    files = sorted(path.glob("captions_*.json")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise BadRequest(
+            f"There are no captions at {path}.", "Name a captions JSON, or a folder with captions_train2014.json."
+        )
+    return {pair.annotation_id: pair.image_id for file in files for pair in _read_captions(file).values()}
+
+
 def captioned_ids(path: Path) -> CaptionedIds:
     """The ids of M2-style annotations, of the captions_*.json files of another folder, or of one captions JSON.
 
@@ -89,16 +103,11 @@ def captioned_ids(path: Path) -> CaptionedIds:
     if path.is_dir() and all((path / name).is_file() for name in ANNOTATION_FILES):
         annotations = read_annotations(path)
         pairs = [*annotations.train, *annotations.dev, *annotations.test]
-    else:
-        files = sorted(path.glob("captions_*.json")) if path.is_dir() else [path]
-        if not files or not files[0].is_file():
-            raise BadRequest(
-                f"There are no captions at {path}.", "Name a captions JSON, or a folder with captions_train2014.json."
-            )
-        pairs = [pair for file in files for pair in _read_captions(file).values()]
-    return CaptionedIds(
-        frozenset(pair.image_id for pair in pairs), frozenset(pair.annotation_id for pair in pairs), str(path)
-    )
+        return CaptionedIds(
+            frozenset(pair.image_id for pair in pairs), frozenset(pair.annotation_id for pair in pairs), str(path)
+        )
+    image_of = captioned_images(path)
+    return CaptionedIds(frozenset(image_of.values()), frozenset(image_of), str(path))
 
 
 def _check_files(folder: Path) -> None:

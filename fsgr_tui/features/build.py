@@ -7,25 +7,25 @@ final name appears once, by rename, when every row has been verified.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
 import h5py
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.errors import BadRequest, FoundFaults
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.ledger import Ledger, LedgerHeader
 from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
 from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.writer import RowWriter, allocate, cannot_write, disk_problem, sync_path
 
 LIBVER = ("v108", "v108")
 """Datasets written under HDF5 1.8's rules are read by every later version; "latest" of HDF5 2.0 is not."""
@@ -69,9 +69,7 @@ class FeatureBuild:
         self.manifest = manifest
         self.ids = tuple(ids)
         self._ledger = ledger
-        self._fd = -1
-        self._pending_rows: list[int] = []
-        self._pending_crc32: list[int] = []
+        self._rows: RowWriter | None = None
 
     @classmethod
     def start(
@@ -105,7 +103,7 @@ class FeatureBuild:
         try:
             ledger = Ledger(paths.ledger)
         except OSError as error:
-            raise _cannot_write(paths.ledger, error) from None
+            raise cannot_write(paths.ledger, error) from None
         build = cls(paths, manifest, ids, ledger)
         try:
             if resume and ledger.header is not None and paths.part.exists():
@@ -120,7 +118,7 @@ class FeatureBuild:
     @property
     def missing(self) -> list[int]:
         """Rows that are neither done nor refused, in order."""
-        known = self._ledger.done.keys() | self._ledger.refused.keys() | set(self._pending_rows)
+        known = self._ledger.done.keys() | self._ledger.refused.keys() | set(self.writer.pending)
         return [row for row in range(len(self.ids)) if row not in known]
 
     @property
@@ -133,32 +131,18 @@ class FeatureBuild:
         """(path, reason) by refused row."""
         return self._ledger.refused
 
+    @property
+    def writer(self) -> RowWriter:
+        """What writes the rows; its rows count as done after the next `commit`."""
+        if self._rows is None:
+            raise RuntimeError("the build was not started")
+        return self._rows
+
     def write(
         self, rows: Sequence[int], features: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
     ) -> None:
-        """Write rows; they count as done after the next `commit`.
-
-        Args:
-            rows: row numbers.
-            features: array (len(rows), *manifest.row_shape) of the manifest's dtype.
-            class_tokens: array (len(rows), global_width), where the manifest has one.
-
-        Raises:
-            ValueError: shape or dtype do not fit the manifest.
-            MachineCannot: the disk is full, over quota, or fails.
-        """
-        given = [features] if class_tokens is None else [features, class_tokens]
-        expected = [(len(rows), *shape) for _, shape in self.manifest.parts]
-        found = [array.shape for array in given]
-        if found != expected or any(array.dtype != np.dtype(self.manifest.dtype) for array in given):
-            raise ValueError(f"expected {expected} {self.manifest.dtype}, got {found} {[str(a.dtype) for a in given]}")
-        header = self._header
-        for number, row in enumerate(rows):
-            # One image's arrays lie behind each other, so that they go in by one write.
-            data = b"".join(np.ascontiguousarray(array[number]).data.cast("B") for array in given)
-            self._write_at(memoryview(data), header.first_offset + row * header.stride_bytes)
-            self._pending_rows.append(row)
-            self._pending_crc32.append(zlib.crc32(data))
+        """Write rows; see `RowWriter.write`."""
+        self.writer.write(rows, features, class_tokens)
 
     def refuse(self, row: int, path: str, reason: str) -> None:
         """Note that a row's image cannot be used; its key will not be in the finished file."""
@@ -170,15 +154,20 @@ class FeatureBuild:
         Raises:
             MachineCannot: the disk failed; rows since the last commit are not confirmed.
         """
-        if not self._pending_rows:
-            return
+        if self.writer.pending:
+            self.confirm(*self.writer.flush())
+
+    def confirm(self, rows: Sequence[int], crc32: Sequence[int]) -> None:
+        """Note rows in the ledger whose data is on the disk, whoever wrote them.
+
+        Raises:
+            MachineCannot: the ledger cannot be written.
+        """
         try:
-            os.fdatasync(self._fd)
-            self._ledger.add_done(self._pending_rows, self._pending_crc32)
+            self._ledger.add_done(rows, crc32)
             self._ledger.sync()
         except OSError as error:
-            raise _disk_problem(self.paths.part, error) from None
-        self._pending_rows, self._pending_crc32 = [], []
+            raise disk_problem(self.paths.ledger, error) from None
 
     def adopt(self, source: FeatureFile, tell: Tell | None = None) -> int:
         """Copy the rows that a finished file of the same identity has already.
@@ -240,11 +229,11 @@ class FeatureBuild:
         try:
             self._keep_head()
             self._write_metadata(manifest)
-            _sync_path(self.paths.part)
+            sync_path(self.paths.part)
             self.paths.part.replace(self.paths.final)
-            _sync_path(self.paths.final.parent)
+            sync_path(self.paths.final.parent)
         except OSError as error:
-            raise _disk_problem(self.paths.part, error) from None
+            raise disk_problem(self.paths.part, error) from None
         self._ledger.remove()
         self.paths.head.unlink(missing_ok=True)
         return manifest
@@ -257,9 +246,8 @@ class FeatureBuild:
 
     def close(self) -> None:
         """Release the file and the lock. Uncommitted rows will be extracted again on resume."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._rows is not None:
+            self._rows.close()
         self._ledger.close()
 
     @property
@@ -281,14 +269,14 @@ class FeatureBuild:
                 first_offset=first,
                 stride_bytes=stride,
             )
-            self._fd = os.open(self.paths.part, os.O_RDWR | os.O_CLOEXEC)
-            _allocate(self._fd, header.file_bytes)
-            os.fsync(self._fd)
+            self._rows = RowWriter(self.paths.part, self.manifest, header)
+            allocate(self._rows.fd, header.file_bytes)
+            os.fsync(self._rows.fd)
             self._ledger.begin(header)
-            _sync_path(self.paths.part.parent)
+            sync_path(self.paths.part.parent)
         except OSError as error:
             self.discard()
-            raise _disk_problem(self.paths.part, error) from None
+            raise disk_problem(self.paths.part, error) from None
 
     def _create_datasets(self) -> tuple[int, int]:
         """Create one empty dataset per id; returns the first row's offset and the distance between rows."""
@@ -336,13 +324,13 @@ class FeatureBuild:
                 "Restore the image folder to resume, or use --overwrite to start anew.",
             )
         try:
-            self._fd = os.open(self.paths.part, os.O_RDWR | os.O_CLOEXEC)
+            self._rows = RowWriter(self.paths.part, self.manifest, header)
             self._restore_head(header)
-            if os.fstat(self._fd).st_size < header.file_bytes:
-                os.ftruncate(self._fd, header.file_bytes)
-            _allocate(self._fd, header.file_bytes)
+            if os.fstat(self._rows.fd).st_size < header.file_bytes:
+                os.ftruncate(self._rows.fd, header.file_bytes)
+            allocate(self._rows.fd, header.file_bytes)
         except OSError as error:
-            raise _disk_problem(self.paths.part, error) from None
+            raise disk_problem(self.paths.part, error) from None
         # Images that were refused are tried again: the cause may have been mended.
         self._ledger.forget([*self._rows_that_fail(None), *self._ledger.refused])
 
@@ -350,21 +338,12 @@ class FeatureBuild:
         header, torn = self._header, []
         total = len(self._ledger.done)
         for count, (row, crc32) in enumerate(sorted(self._ledger.done.items()), 1):
-            data = os.pread(self._fd, header.row_bytes, header.first_offset + row * header.stride_bytes)
+            data = os.pread(self.writer.fd, header.row_bytes, header.first_offset + row * header.stride_bytes)
             if len(data) != header.row_bytes or zlib.crc32(data) != crc32:
                 torn.append(row)
             if tell and (count % 1000 == 0 or count == total):
                 tell(count, total)
         return torn
-
-    def _write_at(self, data: memoryview, offset: int) -> None:
-        while data:
-            try:
-                # A write that crosses the end of space is cut short without an error; the next one tells why.
-                count = os.pwrite(self._fd, data, offset)
-            except OSError as error:
-                raise _disk_problem(self.paths.part, error) from None
-            data, offset = data[count:], offset + count
 
     def _keep_head(self) -> None:
         """Copy everything before the first row aside: publishing is the one step that lets HDF5 change it."""
@@ -372,13 +351,13 @@ class FeatureBuild:
         left, offset = self._header.first_offset, 0
         with draft.open("wb") as file:
             while left:
-                chunk = os.pread(self._fd, min(left, _COPY_BYTES), offset)
+                chunk = os.pread(self.writer.fd, min(left, _COPY_BYTES), offset)
                 file.write(chunk)
                 left, offset = left - len(chunk), offset + len(chunk)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.paths.head)
-        _sync_path(self.paths.head.parent)
+        sync_path(self.paths.head.parent)
 
     def _restore_head(self, header: LedgerHeader) -> None:
         """Undo a publishing step that did not end."""
@@ -387,14 +366,14 @@ class FeatureBuild:
         with self.paths.head.open("rb") as file:
             offset = 0
             while chunk := file.read(_COPY_BYTES):
-                self._write_at(memoryview(chunk), offset)
+                self.writer.put(memoryview(chunk), offset)
                 offset += len(chunk)
         if offset != header.first_offset:
             raise BadRequest(
                 f"{self.paths.head} is not the head of {self.paths.part}.", "Use --overwrite to start anew."
             )
-        os.ftruncate(self._fd, header.file_bytes)
-        os.fsync(self._fd)
+        os.ftruncate(self.writer.fd, header.file_bytes)
+        os.fsync(self.writer.fd)
         self.paths.head.unlink()
 
     def _write_metadata(self, manifest: Manifest) -> None:
@@ -412,46 +391,3 @@ class FeatureBuild:
 
 def _order_crc32(ids: Sequence[int]) -> int:
     return zlib.crc32(np.array(ids, np.int64).tobytes())
-
-
-def _allocate(fd: int, size: int) -> None:
-    """Reserve the whole file's space, so that a full disk is found before any work is done."""
-    try:
-        os.posix_fallocate(fd, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise
-        # The file system cannot reserve space; writes are checked one by one in any case.
-        os.ftruncate(fd, size)
-
-
-def _sync_path(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _cannot_write(path: Path, error: OSError) -> MachineCannot:
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return MachineCannot(f"{path.parent} is not writable: {error.strerror}.", "Choose another --output-path.")
-    return _disk_problem(path, error)
-
-
-def _disk_problem(path: Path, error: OSError) -> MachineCannot:
-    if error.errno == errno.EDQUOT:
-        return MachineCannot(
-            f"The quota is used up while writing {path}.",
-            "Free some of your own files or ask for more quota; then --resume.",
-        )
-    if error.errno == errno.ENOSPC:
-        free = shutil.disk_usage(path.parent).free
-        return MachineCannot(
-            f"No space left for {path}, with {format_bytes(free)} free on its file system.",
-            "If that number looks large: a quota, the server's own limit or a lack of inodes may be behind it. "
-            "What was confirmed is kept; make room and use --resume.",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return _cannot_write(path, error)
-    return MachineCannot(f"{path} cannot be written: {error.strerror}.", "What was confirmed is kept; use --resume.")

@@ -6,46 +6,22 @@ Every row of a report says what was looked at, what was expected, what was found
 from __future__ import annotations
 
 import random
-import time
-import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import h5py
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from fsgr_tui.core.tower import KNOWN, FeatureShape
 from fsgr_tui.features.images import ids_digest
-from fsgr_tui.features.manifest import ROW_CRC32, ROW_IDS, Manifest
+from fsgr_tui.features.manifest import IDENTITY, Manifest
 from fsgr_tui.features.reader import FeatureFile, open_hdf5
+from fsgr_tui.features.values import CheckRow, Judgement, RowValues, few
 
 CHECK_SCHEMA = "fsgr-tui/check/1"
 SAMPLE_ROWS = 1000
-FLOAT16_LARGEST = 65504.0
-
-NOISE_BELOW = 0.02
-"""Mean cosine of neighbouring tokens, channel means removed: independent random numbers give 0 +- 0.001 for a sample
-of this size; trained and untrained towers alike give 0.2 and more, since neighbouring patches look alike."""
-
-SLOW_ROWS_PER_S = 1000.0
-"""Below this a loader of a few workers is slower than a training step on a modern GPU (about 1,000 pairs/s)."""
-
-Judgement = Literal["ok", "note", "bad"]
 Tell = Callable[[int, int], None]
-
-
-class CheckRow(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
-
-    what: str
-    expected: str
-    found: str
-    judgement: Judgement
-    detail: str = ""
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -78,11 +54,15 @@ class Expected(msgspec.Struct, frozen=True):
         ids: the image ids that must be there.
         source: where they come from, in words.
         annotation_ids: ids of captions, to tell the two kinds apart.
+        identity: manifest fields that the training will use, where they are known.
+        identity_source: where those come from, in words.
     """
 
     ids: frozenset[int] | None = None
     source: str = ""
     annotation_ids: frozenset[int] = frozenset()
+    identity: dict[str, Any] = {}
+    identity_source: str = ""
 
 
 def check_file(
@@ -108,13 +88,14 @@ def check_file(
     rows += id_rows
     rows += _shapes_row(path, file) if not file.layout.uniform else []
     if file.layout.uniform:
-        values = _Values(file, deep=deep)
+        values = RowValues(file, deep=deep)
         for start in range(0, len(sample), 64):
             values.add(sample[start : start + 64])
             if tell:
                 tell(min(start + 64, len(sample)), len(sample))
         rows += values.rows(len(ids))
     rows.append(_manifest_row(file))
+    rows += _same_rows(file, expected)
     file.close()
     bad = [row for row in rows if row.judgement == "bad"]
     depth = "deep: every row" if deep else f"quick: {len(sample):,} of {len(ids):,} rows, chosen at random"
@@ -155,11 +136,11 @@ def _shape_row(file: FeatureFile) -> CheckRow:
     found = file.row_shape
     manifest = file.manifest
     if manifest is not None:
-        promised = (manifest.tokens, manifest.width)
+        promised = manifest.row_shape
         judgement: Judgement = "ok" if found == promised else "bad"
         detail = "" if found == promised else "The rows are not what the manifest promises."
         return CheckRow(
-            "shape", f"{promised[0]} x {promised[1]} (manifest)", " x ".join(map(str, found)), judgement, detail
+            "shape", f"{' x '.join(map(str, promised))} (manifest)", " x ".join(map(str, found)), judgement, detail
         )
     reason = shape_fault(found)
     known = known_shape(found)
@@ -253,17 +234,12 @@ def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], lis
     rows = [
         CheckRow(
             "missing ids", f"0 of {len(expected.ids):,} ({expected.source})", f"{len(missing):,}", "bad" if missing else "ok",
-            f"Without features: {_few(missing)}." if missing else "",
+            f"Without features: {few(missing)}." if missing else "",
         )
     ]  # fmt: skip
     if extra:
-        rows.append(CheckRow("extra ids", "0", f"{len(extra):,}", "note", f"Not in {expected.source}: {_few(extra)}."))
+        rows.append(CheckRow("extra ids", "0", f"{len(extra):,}", "note", f"Not in {expected.source}: {few(extra)}."))
     return rows, missing, extra
-
-
-def _few(ids: Collection[int]) -> str:
-    shown = ", ".join(map(str, list(ids)[:10]))
-    return f"{shown}, ... ({len(ids):,} in all)" if len(ids) > 10 else shown
 
 
 def _shapes_row(path: Path, file: FeatureFile) -> list[CheckRow]:
@@ -281,11 +257,17 @@ def _manifest_row(file: FeatureFile) -> CheckRow:
             "manifest", "how it was made", "none", "note",
             "Made by another program: model, weights, activation and preprocessing cannot be told from the file.",
         )  # fmt: skip
+    if manifest.stage == "pixels":
+        return CheckRow(
+            "manifest", "how it was made", f"{manifest.image_px} px {manifest.resize}, by {manifest.decoder}", "ok"
+        )
     weights = f"{manifest.weights}, sha256 {manifest.weights_sha256[:12]}"
     found = (
         f"{manifest.clip_model} ({weights}), {manifest.activation}, {manifest.image_px} px {manifest.resize}, "
         f"{manifest.stage}, pooling {manifest.pooling}, {manifest.precision}"
     )
+    if manifest.backend_difference:
+        found += f"; {manifest.backend_difference}"
     if manifest.weights.startswith("random:"):
         return CheckRow(
             "manifest",
@@ -297,129 +279,30 @@ def _manifest_row(file: FeatureFile) -> CheckRow:
     return CheckRow("manifest", "how it was made", found, "ok")
 
 
-class _Values:
-    """What the values of the rows are like; nothing grows with the number of rows but one number per row."""
-
-    def __init__(self, file: FeatureFile, *, deep: bool) -> None:
-        self._file = file
-        self._least, self._most = float("inf"), float("-inf")
-        self._sum = self._squares = 0.0
-        self._count = 0
-        self._faults: dict[str, list[int]] = {"NaN": [], "Inf": [], "all-zero rows": [], "constant rows": []}
-        self._overflow: list[int] = []
-        self._by_crc32: dict[int, int] = {}
-        self._twins: list[tuple[int, int]] = []
-        self._neighbours: list[float] = []
-        self._mean: NDArray[np.float32] | None = None
-        self._read_s = 0.0
-        self._torn: list[int] = []
-        self._crc32 = _stored_crc32(file) if deep else {}
-        self._checked = 0
-
-    def add(self, ids: Sequence[int]) -> None:
-        began = time.perf_counter()
-        stored = self._file.read(ids)
-        self._read_s += time.perf_counter() - began
-        for image_id, row in zip(ids, stored, strict=True):
-            self._note_bytes(image_id, zlib.crc32(np.ascontiguousarray(row).data))
-        values = stored.astype(np.float32, copy=False).reshape(len(ids), -1)
-        self._note_values(ids, values)
-        if stored.ndim == 3:
-            self._note_structure(stored.astype(np.float32, copy=False))
-
-    def _note_bytes(self, image_id: int, crc32: int) -> None:
-        if image_id in self._crc32:
-            self._checked += 1
-            if self._crc32[image_id] != crc32:
-                self._torn.append(image_id)
-        twin = self._by_crc32.setdefault(crc32, image_id)
-        if twin != image_id:
-            self._twins.append((twin, image_id))
-
-    def _note_values(self, ids: Sequence[int], values: NDArray[np.float32]) -> None:
-        nan, inf = np.isnan(values).any(1), np.isinf(values).any(1)
-        finite = values[~(nan | inf)]
-        zero = (values == 0).all(1)
-        constant = (values == values[:, :1]).all(1) & ~zero
-        found = {"NaN": nan, "Inf": inf, "all-zero rows": zero, "constant rows": constant}
-        for name, mask in found.items():
-            self._faults[name] += [ids[number] for number in np.flatnonzero(mask).tolist()]
-        if len(finite):
-            self._least, self._most = min(self._least, float(finite.min())), max(self._most, float(finite.max()))
-            self._sum += float(finite.sum(dtype=np.float64))
-            self._squares += float(np.square(finite, dtype=np.float64).sum())
-            self._count += finite.size
-
-    def _note_structure(self, rows: NDArray[np.float32]) -> None:
-        """Mean cosine between tokens that are neighbours in a row of the grid, channel means removed."""
-        side = round(rows.shape[1] ** 0.5)
-        if side**2 != rows.shape[1] or side < 2 or not np.isfinite(rows).all():
-            return
-        if self._mean is None:
-            self._mean = rows.mean((0, 1))
-        grid = (rows - self._mean).reshape(len(rows), side, side, -1)
-        left, right = grid[:, :, :-1], grid[:, :, 1:]
-        norms = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)
-        products = (left * right).sum(-1)
-        cosines = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
-        self._neighbours += cosines.mean((1, 2)).tolist()
-
-    def rows(self, total: int) -> list[CheckRow]:
-        rows = [self._range_row()]
-        for name, ids in self._faults.items():
-            rows.append(
-                CheckRow(
-                    name, "0", f"{len(ids):,}", "bad" if ids else "ok", f"{name} in images {_few(ids)}." if ids else ""
-                )
-            )
-        rows.append(
-            CheckRow(
-                "equal rows", "0", f"{len(self._twins):,}", "note" if self._twins else "ok",
-                f"Images with the very same features: {', '.join(f'{a} and {b}' for a, b in self._twins[:5])}." if self._twins else "",
-            )
-        )  # fmt: skip
-        if self._neighbours:
-            mean = float(np.mean(self._neighbours))
-            noise = mean < NOISE_BELOW and not self._faults["all-zero rows"]
-            rows.append(
-                CheckRow(
-                    "structure", f"neighbouring tokens alike (cosine above {NOISE_BELOW})", f"{mean:.3f}", "bad" if noise else "ok",
-                    "The values look like random numbers: no patch resembles its neighbour." if noise else "",
-                )
-            )  # fmt: skip
-        if self._crc32:
-            rows.append(
-                CheckRow(
-                    "checksums", f"{len(self._crc32):,} of {total:,}", f"{self._checked - len(self._torn):,} hold", "bad" if self._torn else "ok",
-                    f"Changed since they were written: images {_few(self._torn)}." if self._torn else "",
-                )
-            )  # fmt: skip
-        if self._read_s > 0:
-            rate = len(self._by_crc32) / self._read_s
-            slow = rate < SLOW_ROWS_PER_S
-            rows.append(
-                CheckRow("read rate", f"above {SLOW_ROWS_PER_S:,.0f} rows/s", f"{rate:,.0f} rows/s", "note" if slow else "ok",
-                         "One process reads slower than a training step on a modern GPU consumes." if slow else "")
-            )  # fmt: skip
-        return rows
-
-    def _range_row(self) -> CheckRow:
-        if not self._count:
-            return CheckRow("range", "finite values", "none", "bad", "No row holds finite values.")
-        mean = self._sum / self._count
-        deviation = max(0.0, self._squares / self._count - mean**2) ** 0.5
-        found = f"{self._least:.3g} to {self._most:.3g}, mean {mean:.3g}, deviation {deviation:.3g}"
-        limit = max(abs(self._least), abs(self._most))
-        if self._file.dtype.name == "float16" and limit >= FLOAT16_LARGEST:
-            return CheckRow("range", "within float16", found, "bad", "Values reached the end of float16's range.")
-        return CheckRow("range", "finite values", found, "ok")
-
-
-def _stored_crc32(file: FeatureFile) -> dict[int, int]:
-    """CRC32 by image id as the manifest's arrays keep them; empty for other files."""
+def _same_rows(file: FeatureFile, expected: Expected) -> list[CheckRow]:
+    """May the file be used where features of another file, or of a given model, are used? A row per field."""
+    if not expected.identity:
+        return []
     if file.manifest is None:
-        return {}
-    with h5py.File(file.path, "r") as hdf5:
-        if ROW_IDS not in hdf5.attrs or ROW_CRC32 not in hdf5.attrs:
-            return {}
-        return dict(zip(hdf5.attrs[ROW_IDS].tolist(), hdf5.attrs[ROW_CRC32].tolist(), strict=True))
+        return [
+            CheckRow(
+                "same features", expected.identity_source, "no manifest", "bad", "Without a manifest nobody can tell."
+            )
+        ]
+    ours = file.manifest.identity()
+    rows = []
+    for name in IDENTITY:
+        if name not in expected.identity:
+            continue
+        wanted, found = expected.identity[name], ours[name]
+        same = wanted == found
+        # Arithmetic and decoder shift the last digits; everything else makes other features.
+        judgement: Judgement = "ok" if same else "note" if name in ("precision", "decoder") else "bad"
+        detail = "" if same else f"{name} differs from {expected.identity_source}."
+        rows.append(CheckRow(f"same {name.replace('_', ' ')}", _short(wanted), _short(found), judgement, detail))
+    return rows
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(f"{each:.4g}" for each in value) if isinstance(value, list) else str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text

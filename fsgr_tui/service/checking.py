@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,14 +14,17 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, MissingExtra
 from fsgr_tui.core.extraction import ModelChoice, RecomputeSpec
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.tower import DTYPES
 from fsgr_tui.features.annotations import captioned_ids
-from fsgr_tui.features.check import CheckReport, CheckRow, Expected, Tell, check_file
+from fsgr_tui.features.check import CheckReport, Expected, Tell, check_file
 from fsgr_tui.features.images import write_image_list
 from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.values import CheckRow
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.probes.models import is_installed
-from fsgr_tui.service.extraction import default_workers, select_images
+from fsgr_tui.probes.models import find_model, is_installed
+from fsgr_tui.service.extraction import default_workers, require_weights
+from fsgr_tui.service.selection import select_images
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +34,9 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         annotations: captions JSON or M2-style folder; empty for none.
         recompute: images to extract again; 0 for none.
         weights: for the recomputation, where the manifest's source is not here; empty for the manifest's.
+        like: another feature file; this one must hold the same kind of features.
+        trained_with: what the training will use: clip_model, weights (a file), grid, resize, dtype; empty where not said.
+        clip_model: gives the input size of a pixel cache, which belongs to no model.
     """
 
     path: str
@@ -38,6 +46,9 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     deep: bool = False
     recompute: int = 0
     weights: str = ""
+    clip_model: str = "ViT-B-16"
+    like: str = ""
+    trained_with: dict[str, str] = {}
     device: str = "auto"
     id_pattern: str = ""
 
@@ -85,13 +96,16 @@ def start_recompute(request: CheckRequest) -> RunFolder:
     write_image_list(run.folder / "images", chosen)
     spec = RecomputeSpec(
         model=ModelChoice(
-            clip_model=manifest.clip_model,
-            weights=request.weights or manifest.weights,
-            grid=manifest.grid,  # type: ignore[arg-type]  # the manifest keeps plain text
-            dtype=manifest.dtype,  # type: ignore[arg-type]
+            clip_model=manifest.clip_model or request.clip_model,
+            weights=request.weights or manifest.weights or "random:0",
+            grid=manifest.grid or "7x7",  # type: ignore[arg-type]  # the manifest keeps plain text
+            dtype=manifest.dtype if manifest.dtype in DTYPES else "float16",
+            stage="post-ln_post" if manifest.stage == "last stage" else manifest.stage,  # type: ignore[arg-type]
+            global_token=bool(manifest.global_width),
+            backend=manifest.decoder,  # type: ignore[arg-type]
             resize=manifest.resize,  # type: ignore[arg-type]
-            precision=manifest.precision,  # type: ignore[arg-type]
-            activation=manifest.activation,  # type: ignore[arg-type]
+            precision="auto" if manifest.precision == "none" else manifest.precision,  # type: ignore[arg-type]
+            activation=manifest.activation or "auto",  # type: ignore[arg-type]
             device=request.device,
         ),
         features=str(Path(request.path).absolute()),
@@ -126,14 +140,41 @@ def with_recompute(report: CheckReport, status: JobStatus) -> CheckReport:
 
 
 def _expected(request: CheckRequest) -> Expected:
+    expected = Expected()
     if request.annotations:
         annotated = captioned_ids(Path(request.annotations))
-        return Expected(annotated.image_ids, annotated.source, annotated.annotation_ids)
-    if request.image_root:
-        file = FeatureFile(request.path)
-        images = select_images(request.image_root, _splits(request, file), request.id_pattern)
-        return Expected(frozenset(image.id for image in images), request.image_root)
-    return Expected()
+        expected = Expected(annotated.image_ids, annotated.source, annotated.annotation_ids)
+    elif request.image_root:
+        images = select_images(request.image_root, _splits(request, FeatureFile(request.path)), request.id_pattern)
+        expected = Expected(frozenset(image.id for image in images), request.image_root)
+    identity, source = _identity(request)
+    return msgspec.structs.replace(expected, identity=identity, identity_source=source)
+
+
+def _identity(request: CheckRequest) -> tuple[dict[str, Any], str]:
+    """The manifest fields that the features must have, and where they come from."""
+    if request.like:
+        other = FeatureFile(request.like)
+        if other.manifest is None:
+            raise BadRequest(f"{request.like} has no manifest to compare with.", "Name a file that this program made.")
+        return other.manifest.identity(), request.like
+    wanted: dict[str, Any] = {name: value for name, value in request.trained_with.items() if value}
+    if "clip_model" in wanted:
+        wanted["clip_model"] = find_model(wanted["clip_model"]).name
+    if weights := wanted.pop("weights", ""):
+        require_weights(weights)
+        if not Path(weights).is_file():
+            raise BadRequest(f"--trained-with weights={weights} is no file.", "A digest can only be taken of a file.")
+        wanted["weights_sha256"] = _digest(Path(weights))
+    return wanted, "what the training uses"
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _splits(request: CheckRequest, file: FeatureFile) -> tuple[str, ...]:

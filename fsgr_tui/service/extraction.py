@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from fsgr_tui.core import coco
-from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra, did_you_mean
+from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice
 from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE, temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
@@ -20,10 +18,10 @@ from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.probes.dataset import list_images, require_folder, split_folder
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model, is_installed
+from fsgr_tui.service.selection import IdList, Selection, restricted, select_images, shard, shard_path
 
 SMALL_RESERVE_SHARE = 0.05
 
@@ -34,6 +32,8 @@ class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         splits: split folders or "karpathy".
         id_pattern: regular expression whose first group is the image id, for names of other data sets.
+        ids: restricts the images to a list.
+        shard: "i/n": only the i-th of n parts, into a file of its own name.
         shown: the command line as typed.
     """
 
@@ -46,6 +46,8 @@ class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     overwrite: bool = False
     id_pattern: str = ""
+    ids: IdList | None = None
+    shard: str = ""
     shown: tuple[str, ...] = ()
 
 
@@ -55,59 +57,15 @@ class Prepared(msgspec.Struct, frozen=True):
     request: ExtractRequest
     tower: Tower
     images: tuple[Image, ...]
+    output: Path
     need_bytes: int
     free_bytes: int | None
+    notices: tuple[str, ...] = ()
 
     @property
     def shape(self) -> FeatureShape:
         """What one image's features are."""
-        return FeatureShape(self.tower, self.request.model.grid, self.request.model.dtype)
-
-
-def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") -> tuple[Image, ...]:
-    """The images of the splits, in ascending order of their ids.
-
-    Raises:
-        BadRequest: a folder is missing or holds no images, a name carries no id, or two files carry the same one.
-    """
-    if not splits:
-        raise BadRequest("No split was given.", "Add --split train2014 (or val2014, karpathy, ...).")
-    pattern = _compiled(id_pattern)
-    root = Path(image_root)
-    require_folder(root)
-    by_id: dict[int, str] = {}
-    unnamed: list[str] = []
-    for split in coco.split_names(tuple(splits)):
-        folder = split_folder(root, split)
-        if not folder.is_dir():
-            here = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-            raise BadRequest(
-                f"There is no folder {folder}.",
-                did_you_mean(split, here) or f"Folders there: {', '.join(here[:8]) or 'none'}.",
-            )
-        before = len(by_id)
-        for image in list_images(folder):
-            image_id = coco.image_id(image.name, pattern)
-            if image_id is None:
-                unnamed.append(image.path)
-            elif image_id in by_id:
-                raise BadRequest(
-                    f"Two files carry the image id {image_id}: {by_id[image_id]} and {image.path}.",
-                    "Remove one of them.",
-                )
-            else:
-                by_id[image_id] = image.path
-        if len(by_id) == before and not unnamed:
-            raise BadRequest(
-                f"There are no images in {folder}.", f"Images end in {', '.join(sorted(coco.IMAGE_SUFFIXES))}."
-            )
-    if unnamed:
-        raise BadRequest(
-            f"{len(unnamed):,} image names carry no id, e.g. {unnamed[0]}.",
-            f"The rule: {coco.ID_RULE}. For other names give --id-pattern with the digits in a group, "
-            "e.g. --id-pattern '_([0-9]+)_small$'; or move those files out of the folder.",
-        )
-    return tuple(Image(image_id, by_id[image_id]) for image_id in sorted(by_id))
+        return self.request.model.shape(self.tower)
 
 
 def prepare(request: ExtractRequest) -> Prepared:
@@ -118,21 +76,27 @@ def prepare(request: ExtractRequest) -> Prepared:
         MachineCannot: missing packages or weights, the output folder is not writable, or there is not enough space.
     """
     tower = find_model(request.model.clip_model)
-    shape = FeatureShape(tower, request.model.grid, request.model.dtype).checked()
-    images = select_images(request.image_root, request.splits, request.id_pattern)
+    shape = request.model.shape(tower)
+    selected = Selection(select_images(request.image_root, request.splits, request.id_pattern))
+    if request.ids is not None:
+        selected = restricted(selected.images, request.ids)
+    images, output = selected.images, Path(request.output)
     require_weights(request.model.weights)
-    output = Path(request.output)
+    _require_classes(request.model)
     if output.suffix not in (".hdf5", ".h5"):
         raise BadRequest(
             f"--output-path {output} does not end in .hdf5.", "The field's training code asks for that ending."
         )
+    if request.shard:
+        images, part, parts = shard(images, request.shard)
+        output = shard_path(output, part, parts)
     _require_free_name(output, request)
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
     for package in ("torch", "torchvision", "open_clip", "PIL"):
         if not is_installed(package):
             raise MissingExtra("extract", "extract", package)
-    return Prepared(request, tower, images, need, free)
+    return Prepared(request, tower, images, output, need, free, selected.notices)
 
 
 def start(prepared: Prepared) -> RunFolder:
@@ -142,7 +106,7 @@ def start(prepared: Prepared) -> RunFolder:
         MachineCannot: the output's folder or the run folder cannot be made.
     """
     request = prepared.request
-    output = Path(request.output).absolute()
+    output = prepared.output.absolute()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +118,10 @@ def start(prepared: Prepared) -> RunFolder:
     write_image_list(images_file, prepared.images)
     spec = ExtractSpec(
         model=msgspec.structs.replace(
-            request.model, clip_model=prepared.tower.name, weights=_absolute(request.model.weights)
+            request.model,
+            clip_model=prepared.tower.name,
+            weights=_absolute(request.model.weights),
+            classes=_absolute(request.model.classes),
         ),
         images_file=str(images_file),
         output=str(output),
@@ -170,16 +137,6 @@ def start(prepared: Prepared) -> RunFolder:
     child_spec.write_bytes(msgspec.json.encode(spec))
     control.start(run, "extract", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), request.shown)
     return run
-
-
-def _compiled(id_pattern: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(id_pattern) if id_pattern else None
-    except re.error as error:
-        raise BadRequest(
-            f"--id-pattern {id_pattern!r} is no regular expression: {error}.",
-            "Put the digits in a group: '_([0-9]+)$'.",
-        ) from None
 
 
 def require_weights(weights: str) -> None:
@@ -200,6 +157,17 @@ def require_weights(weights: str) -> None:
         )
     if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
         raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
+
+
+def _require_classes(model: ModelChoice) -> None:
+    if model.stage == "labels" and not model.classes:
+        raise BadRequest(
+            "Patch labels need --classes.", "Name a file of text embeddings, or of class names, one a line."
+        )
+    if model.classes and model.stage != "labels":
+        raise BadRequest("--classes belongs to patch labels.", "Add --labels, or leave --classes out.")
+    if model.classes and not Path(model.classes).is_file():
+        raise BadRequest(f"There is no file {model.classes}.", "Look at --classes.")
 
 
 def _absolute(weights: str) -> str:

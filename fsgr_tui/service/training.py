@@ -19,7 +19,8 @@ from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.models import find_model, is_installed
-from fsgr_tui.service.extraction import require_weights, select_images
+from fsgr_tui.service.extraction import require_weights
+from fsgr_tui.service.selection import select_images
 
 _EXP_NAME = re.compile(r"[A-Za-z0-9._-]+")
 

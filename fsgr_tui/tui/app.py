@@ -19,7 +19,7 @@ from textual.screen import Screen
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.look import THEME
-from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter
+from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, HarmlessFilter
 from fsgr_tui.tui.screens.place import Place, own_keys
 from fsgr_tui.tui.screens.plan import PlanPlace
 from fsgr_tui.tui.seen import JobsSeen
@@ -85,7 +85,7 @@ class ScreenApp(App[int]):
         self._seen = JobsSeen()
         self._chosen_job = ""
         self._looking = False
-        self._plain: list[LineFilter] = [ColourlessFilter()] if self.no_color else []
+        self._plain: list[LineFilter] = [HarmlessFilter(), *([ColourlessFilter()] if self.no_color else [])]
         self._plain += [AsciiFilter()] if ascii_only else []
         self._plan_place = PlanPlace(services, self._wanted)
         self._places: dict[str, Place] = {"plan": self._plan_place}

@@ -27,6 +27,20 @@ _ASCII = {
 }  # fmt: skip
 
 
+class HarmlessFilter(LineFilter):
+    """Takes control characters and lone surrogates out of what is drawn.
+
+    Panels and tables show user text escaped already; an input field shows its value as it is.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - the filter's signature
+        """The same segments with nothing that a terminal could obey."""
+        return [
+            Segment(text if text.isprintable() else _harmless(text), style, control)
+            for text, style, control in segments
+        ]
+
+
 class AsciiFilter(LineFilter):
     """Replaces every character beyond ASCII by one of as many cells, so that no column moves."""
 
@@ -48,6 +62,13 @@ class ColourlessFilter(LineFilter):
 @lru_cache(4096)
 def _colourless(style: Style) -> Style:
     return style.without_color
+
+
+def _harmless(text: str) -> str:
+    # Control characters take no cell; a lone surrogate takes one.
+    return "".join(
+        "?" if "\ud800" <= char <= "\udfff" else char for char in text if not (char < " " or "\x7f" <= char < "\xa0")
+    )
 
 
 @lru_cache(4096)

@@ -78,8 +78,8 @@ def log_tail(path: Path, size: int = LOG_TAIL_BYTES, count: int = LOG_TAIL_LINES
         file.seek(max(0, end - size))
         tail = file.read(size)
     whole = tail.decode("utf-8", "replace").split("\n")
-    if end > size:
-        # The first line was cut somewhere in its middle.
+    if end > size and "\r" not in whole[0]:
+        # The first line was cut somewhere in its middle; behind a carriage return it would be whole.
         whole = whole[1:]
     kept = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in whole]
     return tuple(printable(line) for line in kept if line)[-count:]

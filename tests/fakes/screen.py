@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +17,8 @@ from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.planner import make_plan
 from fsgr_tui.core.tower import find_tower
 from fsgr_tui.core.units import GB, GIB, Unknown
-from fsgr_tui.features.check import CheckReport, CheckRow, Tell
+from fsgr_tui.features.check import CheckReport, Tell
+from fsgr_tui.features.values import CheckRow
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.probes.dataset import probe_dataset
@@ -156,7 +158,14 @@ class World:
         if self.fault is not None:
             raise self.fault
         tower = find_tower(request.model.clip_model)
-        return Prepared(request, tower, (Image(9, f"{ROOT}/9.jpg"),) * 280, 22_400_000, 82 * GB)
+        return Prepared(
+            request=request,
+            tower=tower,
+            images=(Image(9, f"{ROOT}/9.jpg"),) * 280,
+            output=Path(request.output),
+            need_bytes=22_400_000,
+            free_bytes=82 * GB,
+        )
 
     def start(self, prepared: Prepared) -> str:
         self.started.append(prepared.request)
@@ -200,3 +209,8 @@ FILES = (
     FoundFile(f"{FEATURES}/coco.hdf5", 9_300_000_000, NOW - 7200),
     FoundFile(f"{FEATURES}/old.hdf5.part", 1_200_000_000, NOW - 90_000, unfinished=True),
 )
+
+
+def renamed(status: JobStatus, name: str) -> JobStatus:
+    """The same job under another name."""
+    return msgspec.structs.replace(status, name=name)

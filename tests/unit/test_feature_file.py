@@ -138,7 +138,7 @@ def test_a_publishing_step_that_was_cut_off_is_undone_on_resume(tmp_path, monkey
     build = started(tmp_path / "f.hdf5")
     build.refuse(5, "/x.jpg", "empty")
     build.write(range(5), rows[:5])
-    monkeypatch.setattr("fsgr_tui.features.build._sync_path", fail_after(1))
+    monkeypatch.setattr("fsgr_tui.features.build.sync_path", fail_after(1))
     with pytest.raises(MachineCannot):
         build.publish()
     build.close()

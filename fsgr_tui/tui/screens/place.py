@@ -46,6 +46,7 @@ class Place(Screen[None]):
     ABOUT: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = list(WIDTHS)  # noqa: RUF012 - declared by Textual
     VERTICAL_BREAKPOINTS = list(HEIGHTS)  # noqa: RUF012 - as above
+    ESCAPE_TO_MINIMIZE = False
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = "TopLine, KeyLine"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("z", "enlarge", "Enlarge"),
@@ -97,7 +98,8 @@ class Place(Screen[None]):
     def action_let_go(self) -> None:
         """Back to all panels; then out of the field in focus."""
         if self.maximized is not None:
-            self.minimize()
+            # Not `minimize`, which would scroll the page to the panel although it was in sight before.
+            self.maximized = None
         else:
             self.set_focus(None)
 

@@ -146,5 +146,7 @@ class PlanPlace(Place):
 
     def on_plan_place_not_planned(self, message: NotPlanned) -> None:
         """Say why there is no plan, where the verdict would be."""
+        for panel in PANELS:
+            self.query_one(panel).clear()
         self.query_one(VerdictPanel).show_problem(message.problem.what, message.problem.fix)
         self.query_one(CriteriaPanel).clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -187,7 +186,7 @@ class RunPlace(Place):
         outcome, words = message.outcome, self.query_one("#outcome", Words)
         if not isinstance(outcome, Problem):
             form.show_fault("", "", "")
-            words.say(ready_words(outcome, Path(message.texts["output"]).parent))
+            words.say(ready_words(outcome))
             return
         name = (
             outcome.name if isinstance(outcome, BadField) else field_of(FIELDS, form.values, outcome.what, outcome.fix)
@@ -197,15 +196,13 @@ class RunPlace(Place):
         words.say(elsewhere if not name else Text(f"Cannot start yet: look at {label_of(name)}.", WARN))
 
 
-def ready_words(prepared: Prepared, folder: Path) -> Text:
+def ready_words(prepared: Prepared) -> Text:
     """What would be done."""
-    shape, count = prepared.shape, len(prepared.images)
-    free = (
-        "" if prepared.free_bytes is None else f"; {format_bytes(prepared.free_bytes)} free in {printable(str(folder))}"
-    )
-    size = f"{shape.tokens} x {shape.tower.width} {shape.dtype} each, {format_bytes(prepared.need_bytes)} at the most"
-    what = f"{count:,} images, {size}{free}"
-    parts = [Text("Ready: nothing speaks against it.", GOOD), Text(what)]
+    size = f"{prepared.shape.words} each, {format_bytes(prepared.need_bytes)} at the most"
+    folder = printable(str(prepared.output.parent))
+    free = "" if prepared.free_bytes is None else f"; {format_bytes(prepared.free_bytes)} free in {folder}"
+    parts = [Text("Ready: nothing speaks against it.", GOOD), Text(f"{len(prepared.images):,} images, {size}{free}")]
+    parts += [Text(printable(notice), WARN) for notice in prepared.notices]
     if prepared.request.model.weights.startswith("random:"):
         parts.append(Text("Random weights: an untrained model, for trying things out only.", WARN))
     return layout.lines(*parts, Text.assemble(("Ctrl+S", "bold"), " starts it."))

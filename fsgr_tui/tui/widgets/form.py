@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,22 +41,21 @@ class Field:
 def field_of(fields: Sequence[Field], values: Mapping[str, str], what: str, fix: str) -> str:
     """The name of the field that a fault belongs to; empty when it belongs to none.
 
-    A fault names a flag, or the value that is wrong with its path or name; of several values the longest counts, since
-    a folder's path is the beginning of its files' paths. A flag that only the remedy names comes last.
+    A fault names a flag, or quotes the value that is wrong: a path up to its end (the image root is the beginning of
+    every split's path), or one word of several. A flag that only the remedy names comes last.
     """
-    flagged = [field for field in fields if field.flag]
-    for field in sorted(flagged, key=lambda field: -len(field.flag)):
-        if field.flag in what:
-            return field.name
+    flagged = sorted((field for field in fields if field.flag), key=lambda field: -len(field.flag))
+    named = next((field.name for field in flagged if field.flag in what), "")
     quoted = [
-        (len(values.get(field.name, "")), field.name)
+        (match.start(), field.name)
         for field in fields
-        if not field.values and len(values.get(field.name, "")) > 2
+        if not field.values
+        for word in (values.get(field.name, "").strip(), *values.get(field.name, "").replace(",", " ").split())
+        if len(word) > 2
+        for match in [re.search(rf"(?<!\w){re.escape(word)}(?![\w/-]|\.\w)", what)]
+        if match
     ]
-    named = [(length, name) for length, name in quoted if values[name] in what]
-    if named:
-        return max(named)[1]
-    return next((field.name for field in flagged if field.flag in fix), "")
+    return named or min(quoted, default=(0, ""))[1] or next((field.name for field in flagged if field.flag in fix), "")
 
 
 class Form(VerticalScroll, can_focus=False):

@@ -55,6 +55,11 @@ class Panel(VerticalScroll):
         self._draw = draw
         self._redraw()
 
+    def clear(self) -> None:
+        """Show nothing."""
+        self.set_title(self.TITLE)
+        self.draw_with(lambda _width: Text())
+
     def _redraw(self) -> None:
         if not self.is_mounted:
             return

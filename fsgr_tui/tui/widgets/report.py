@@ -17,7 +17,8 @@ from fsgr_tui.tui.widgets.rows import Column, Row, Rows
 from fsgr_tui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
-    from fsgr_tui.features.check import CheckReport, CheckRow
+    from fsgr_tui.features.check import CheckReport
+    from fsgr_tui.features.values import CheckRow
 
 _MARKS = {"ok": ("ok", GOOD), "note": ("note", WARN), "bad": ("BAD", BAD)}
 _ORDER = ("bad", "note", "ok")

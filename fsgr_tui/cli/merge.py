@@ -1,0 +1,39 @@
+"""`fsgr-tui merge`: shards into one feature file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fsgr_tui.cli import options, text
+from fsgr_tui.cli.check import Progress
+from fsgr_tui.core.units import format_bytes, printable
+from fsgr_tui.features.merge import merge_files
+
+
+@click.command(
+    "merge",
+    help="Join shards (see extract --shard) into one feature file. The shards stay; delete them when you have checked it.",
+)
+@click.argument("target", type=click.Path())
+@click.argument("shards", nargs=-1, required=True, type=click.Path())
+@click.option("--resume", is_flag=True, help="Go on with a merge that was cut off.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@options.json_flag
+def command(target: str, shards: tuple[str, ...], resume: bool, overwrite: bool, as_json: bool) -> int:
+    """Merge and say what came of it."""
+    progress = Progress("merging rows")
+    manifest = merge_files(
+        Path(target), [Path(shard) for shard in shards], overwrite=overwrite, resume=resume, tell=progress
+    )
+    progress.end()
+    if as_json:
+        text.json_out(
+            {"schema": "fsgr-tui/merge/1", "output": target, "images": manifest.images, "refused": manifest.refused}
+        )
+    else:
+        size = format_bytes(Path(target).stat().st_size)
+        text.echo(f"{printable(target)}: {manifest.images:,} images from {len(shards)} files, {size}", sys.stdout)
+    return 0

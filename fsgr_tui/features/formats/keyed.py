@@ -1,0 +1,173 @@
+"""HDF5 with one dataset per image: ours (`hdf5`), and the field's habit of compressing each (`legacy`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.features.build import LIBVER, FeatureBuild
+from fsgr_tui.features.formats.rows import Content, Format, Refused
+from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, write_manifest
+from fsgr_tui.features.reader import FeatureFile, open_hdf5
+from fsgr_tui.features.writer import sync_path
+
+LEGACY_GZIP = 4
+_UNKNOWN = "unknown"
+
+
+class KeyedRows:
+    """Rows of a feature file, ours or another program's."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = FeatureFile(path)
+        with open_hdf5(path) as hdf5:
+            refused = read_refused(hdf5)
+            self.crc32 = _crc32_by_id(hdf5, self._file.manifest)
+        self.content = Content(
+            ids=tuple(self._file.ids.tolist()),
+            row_shape=self._file.row_shape,
+            dtype=self._file.dtype.name,
+            manifest=self._file.manifest,
+            refused=refused,
+        )
+        self.remarks = tuple(_remarks(self._file))
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.generic]:
+        """Rows in the order of `ids`."""
+        return self._file.read(ids)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class BuildSink:
+    """Our format: a `FeatureBuild` whose rows come from another file."""
+
+    def __init__(self, path: Path, content: Content) -> None:
+        if content.manifest is None and len(content.row_shape) != 2:
+            raise BadRequest(
+                f"Rows of shape {content.row_shape} without a manifest cannot become {Path(path).name}: its rows are (tokens, width).",
+                "Use --to legacy, packed, lmdb or npz, which take any shape.",
+            )
+        self._path = path
+        self._has_manifest = content.manifest is not None
+        ids = (*content.ids, *(image_id for image_id, _, _ in content.refused))
+        self._row = {image_id: row for row, image_id in enumerate(ids)}
+        with _told_for_conversions():
+            self._build = FeatureBuild.start(path, content.manifest or _placeholder(content), ids, overwrite=True)
+        for image_id, file_path, reason in content.refused:
+            self._build.refuse(self._row[image_id], file_path, reason)
+
+    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
+        """Write rows at their places."""
+        with _told_for_conversions():
+            self._build.write([self._row[image_id] for image_id in ids], rows)
+
+    def finish(self) -> None:
+        """Verify the checksums and give the build its name."""
+        with _told_for_conversions():
+            self._build.publish()
+        if not self._has_manifest:
+            _remove_manifest(self._path)
+            sync_path(self._path)
+
+    def close(self) -> None:
+        """Let the lock go."""
+        self._build.close()
+
+
+class LegacySink:
+    """The field's habit: plain h5py, gzip 4 on every dataset."""
+
+    def __init__(self, path: Path, content: Content) -> None:
+        self._path, self._content = path, content
+        self._suffix = content.manifest.suffix if content.manifest else "grids"
+        self._file = h5py.File(path, "w", libver=LIBVER)
+
+    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
+        """Add a dataset per row."""
+        for image_id, row in zip(ids, rows, strict=True):
+            self._file.create_dataset(
+                f"{image_id}_{self._suffix}", data=row, compression="gzip", compression_opts=LEGACY_GZIP
+            )
+
+    def finish(self) -> None:
+        """Set the attributes and bring the file to the disk."""
+        write_root(self._file, self._content)
+        self._file.close()
+        sync_path(self._path)
+
+    def close(self) -> None:
+        """Close the file; what cannot be flushed any more belongs to a draft that is given up."""
+        with contextlib.suppress(OSError, RuntimeError):
+            self._file.close()
+
+
+HDF5 = Format("hdf5", KeyedRows, BuildSink)
+LEGACY = Format("legacy", KeyedRows, LegacySink)
+
+
+def write_root(file: h5py.File, content: Content) -> None:
+    """Set manifest and refused images as attributes of the root, as our own files have them."""
+    if content.manifest is not None:
+        write_manifest(file, content.manifest)
+    if content.manifest is not None or content.refused:
+        file.attrs[REFUSED] = json.dumps(content.refused)
+
+
+def read_refused(file: h5py.File) -> tuple[Refused, ...]:
+    """The images that could not be used, as the root's attribute tells."""
+    told = json.loads(file.attrs[REFUSED]) if REFUSED in file.attrs else []
+    return tuple((int(image_id), str(path), str(reason)) for image_id, path, reason in told)
+
+
+def _crc32_by_id(file: h5py.File, manifest: Manifest | None) -> dict[int, int]:
+    # Where a class token lies behind the row, the checksum covers both, and the row alone cannot be held against it.
+    if manifest is None or manifest.global_width or ROW_IDS not in file.attrs or ROW_CRC32 not in file.attrs:
+        return {}
+    return dict(zip(file.attrs[ROW_IDS].tolist(), file.attrs[ROW_CRC32].tolist(), strict=True))
+
+
+def _remarks(file: FeatureFile) -> Iterator[str]:
+    other = file.layout.other_keys
+    if other:
+        yield f"{file.path} has {len(other):,} other keys (such as {', '.join(other[:3])}), which are not converted."
+    written = file.manifest.suffix if file.manifest else "grids"
+    if file.layout.suffix != written:
+        yield f"Keys like {file.ids[0]}_{file.layout.suffix} are written as {file.ids[0]}_{written} in HDF5 targets."
+
+
+def _placeholder(content: Content) -> Manifest:
+    """What a build needs to know of rows that carry no manifest; it is removed again from the finished file."""
+    tokens, width = content.row_shape
+    return Manifest(
+        clip_model=_UNKNOWN, weights=_UNKNOWN, weights_sha256="", activation=_UNKNOWN, image_px=0, resize=_UNKNOWN,
+        interpolation=_UNKNOWN, antialias=False, decoder=_UNKNOWN, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), stage=_UNKNOWN,
+        grid=_UNKNOWN, pooling=_UNKNOWN, tokens=tokens, width=width, dtype=content.dtype, precision=_UNKNOWN,
+    )  # fmt: skip
+
+
+def _remove_manifest(path: Path) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        for name in Manifest.__struct_fields__:
+            if name in file.attrs:
+                del file.attrs[name]
+
+
+@contextlib.contextmanager
+def _told_for_conversions() -> Iterator[None]:
+    """Faults of a build, without the advice to resume: a conversion starts anew."""
+    try:
+        yield
+    except MachineCannot as problem:
+        raise MachineCannot(problem.what, "Nothing was changed at the target; mend this and convert again.") from None
+    except FoundFaults as problem:
+        raise FoundFaults(problem.what, "Convert again; if it happens again, suspect the disk or memory.") from None

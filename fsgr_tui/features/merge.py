@@ -1,0 +1,94 @@
+"""Joining shards into one feature file: a new file is built, and published when it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.features.build import FeatureBuild, Tell
+from fsgr_tui.features.manifest import Manifest, differences, read_refused
+from fsgr_tui.features.reader import FeatureFile, open_hdf5
+
+
+def merge_files(
+    target: Path, sources: Sequence[Path], *, overwrite: bool = False, resume: bool = False, tell: Tell | None = None
+) -> Manifest:
+    """Copy the rows of several files into a new one; the sources stay as they are.
+
+    Args:
+        target: the new file.
+        sources: files of this program, of one identity and with disjoint ids.
+        tell: called with (rows copied, rows).
+
+    Returns:
+        The new file's manifest.
+
+    Raises:
+        BadRequest: a source has no manifest, another identity, or ids of another source.
+        Problem: as in building any file.
+    """
+    files = [FeatureFile(source) for source in sources]
+    manifest = _common(files)
+    ids = _disjoint(files)
+    refused: dict[int, tuple[str, str]] = {}
+    for file in files:
+        with open_hdf5(file.path) as hdf5:
+            refused |= {
+                image_id: (path, reason) for image_id, path, reason in read_refused(hdf5) if image_id not in ids
+            }
+    rows = (*sorted(ids), *sorted(refused))
+    splits = tuple(dict.fromkeys(name for file in files if file.manifest for name in file.manifest.splits))
+    build = FeatureBuild.start(target, _of_all(manifest, splits), rows, overwrite=overwrite, resume=resume)
+    try:
+        for file in files:
+            build.adopt(file, _counted(tell, build.done_count, len(ids)))
+        for row, image_id in enumerate(rows):
+            if image_id in refused:
+                build.refuse(row, *refused[image_id])
+        return build.publish()
+    finally:
+        build.close()
+
+
+def _counted(tell: Tell | None, before: int, total: int) -> Tell | None:
+    return None if tell is None else lambda step, _of_file: tell(before + step, total)
+
+
+def _of_all(manifest: Manifest, splits: tuple[str, ...]) -> Manifest:
+    """The first file's manifest for the whole: the same features, all splits."""
+    return msgspec.structs.replace(manifest, splits=splits, images=0, refused=0, ids_sha256="")
+
+
+def _common(files: Sequence[FeatureFile]) -> Manifest:
+    first = files[0].manifest
+    for file in files:
+        if file.manifest is None or first is None:
+            raise BadRequest(
+                f"{file.path} has no manifest, so nobody can tell whether it fits.",
+                "Merge files that this program made.",
+            )
+        if changed := differences(first.identity(), file.manifest.identity()):
+            told = "; ".join(f"{name}: {ours} and {theirs}" for name, (ours, theirs) in changed.items())
+            raise BadRequest(
+                f"{files[0].path} and {file.path} hold other features ({told}).",
+                "Extract the shards with the same settings.",
+            )
+    if first is None:
+        raise BadRequest("There is nothing to merge.", "Name the shards.")
+    return first
+
+
+def _disjoint(files: Sequence[FeatureFile]) -> set[int]:
+    seen: dict[int, Path] = {}
+    for file in files:
+        for image_id in file.ids.tolist():
+            if image_id in seen:
+                raise BadRequest(
+                    f"Image {image_id} is in {seen[image_id]} and in {file.path}.",
+                    "Shards must not overlap; name each once.",
+                )
+            seen[image_id] = file.path
+    return set(seen)

@@ -1,0 +1,184 @@
+"""Conversion: everything that can be refused is refused here, before a process is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from fsgr_tui.core import jsontext
+from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
+from fsgr_tui.core.extraction import ConvertSpec, FormatName
+from fsgr_tui.core.job import Cause, JobState, JobStatus
+from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE
+from fsgr_tui.core.tower import Dtype
+from fsgr_tui.core.units import format_bytes, printable
+from fsgr_tui.features.convert import ConvertReport
+from fsgr_tui.features.formats import catalogue
+from fsgr_tui.features.formats.draft import draft_folder
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import RunFolder, new_run
+from fsgr_tui.probes.disk import LOCAL_DISKS, DiskSystem, probe_disk
+from fsgr_tui.probes.models import is_installed
+
+CONVERT_SCHEMA = "fsgr-tui/convert/1"
+SMALL_RESERVE_SHARE = 0.05
+"""A small conversion must not be refused on a small disk for a reserve that was made for large ones."""
+
+
+class ConvertRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks for; `to` is None where the target's name tells the format."""
+
+    source: str
+    target: str
+    to: FormatName | None = None
+    dtype: Dtype | None = None
+    overwrite: bool = False
+    rates: bool = True
+    shown: tuple[str, ...] = ()
+
+
+class PreparedConversion(msgspec.Struct, frozen=True):
+    """A request that nothing speaks against; the target's links are resolved, so that it grows on its own disk."""
+
+    request: ConvertRequest
+    source: Path
+    target: Path
+    target_format: FormatName
+    survey: catalogue.Survey
+    need: catalogue.Need
+
+
+class ConvertDocument(msgspec.Struct, frozen=True):
+    """How a conversion ended: the document that `--json` prints.
+
+    Attributes:
+        report: None when it did not end well; `cause` tells why.
+    """
+
+    job: str
+    state: JobState
+    exit_code: int | None
+    cause: Cause | None
+    report: ConvertReport | None
+    schema: str = CONVERT_SCHEMA
+
+
+def prepare(request: ConvertRequest, disks: DiskSystem = LOCAL_DISKS) -> PreparedConversion:
+    """Look at everything that could stop the conversion.
+
+    Raises:
+        Problem: of the source's own reader, when it cannot be read.
+        BadRequest: the target's format is not known, it exists, or both are the same.
+        MachineCannot: a package is missing, the folder is not writable, or there is not enough space or inodes.
+    """
+    source, target = Path(request.source).absolute(), Path(request.target).resolve()
+    kind = catalogue.target_format(target, request.to)
+    _require_apart(source.resolve(), target)
+    _require_free_name(target, overwrite=request.overwrite)
+    source_kind = catalogue.source_format(source)
+    _require_packages({source_kind, kind})
+    survey = catalogue.survey(source, source_kind)
+    need = catalogue.need(kind, survey.rows, _row_bytes(survey, request.dtype))
+    _require_room(target, kind, need, disks)
+    return PreparedConversion(request, source, target, kind, survey, need)
+
+
+def start(prepared: PreparedConversion) -> RunFolder:
+    """Start a prepared conversion as a job.
+
+    Raises:
+        MachineCannot: the target's folder or the run folder cannot be made.
+    """
+    request, target = prepared.request, prepared.target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineCannot(f"{target.parent} is not writable: {error.strerror}.", "Choose another target.") from None
+    spec = ConvertSpec(
+        source=str(prepared.source),
+        target=str(target),
+        source_format=prepared.survey.format,
+        target_format=prepared.target_format,
+        dtype=request.dtype,
+        overwrite=request.overwrite,
+        rates=request.rates,
+        command=printable(shlex.join(request.shown)),
+    )
+    run = new_run("convert")
+    child_spec = run.folder / "convert.json"
+    child_spec.write_bytes(jsontext.encode(spec))
+    control.start(run, "convert", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), request.shown)
+    return run
+
+
+def document(status: JobStatus) -> ConvertDocument:
+    """What `--json` prints of a job that has ended, or that is no longer watched."""
+    report = msgspec.convert(status.result, ConvertReport) if status.result else None
+    return ConvertDocument(status.name, status.state, status.exit_code, status.cause, report)
+
+
+def _row_bytes(survey: catalogue.Survey, dtype: Dtype | None) -> int:
+    if dtype is None:
+        return survey.row_bytes
+    # A tensor folder without manifest may hold anything; the smallest type gives the largest factor.
+    stored = np.dtype(survey.dtype or "float16")
+    return survey.row_bytes * np.dtype(dtype).itemsize // stored.itemsize
+
+
+def _require_apart(source: Path, target: Path) -> None:
+    if source == target or (source.exists() and target.exists() and source.samefile(target)):
+        raise BadRequest(f"{source} is source and target at once.", "Give the target another name.")
+    for inner, outer in ((source, target), (target, source)):
+        if inner.is_relative_to(outer):
+            raise BadRequest(f"{inner} lies within {outer}.", "Give a target beside the source.")
+
+
+def _require_free_name(target: Path, *, overwrite: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise BadRequest(f"{target} exists already.", "Use --overwrite to replace it at the end, or another name.")
+    if target.is_dir() and not catalogue.of_features_only(target):
+        raise BadRequest(
+            f"{target} is a folder that holds more than features.", "Move it away, or choose another name."
+        )
+
+
+def _require_packages(kinds: set[FormatName]) -> None:
+    if "pt" in kinds and not is_installed("torch"):
+        raise MissingExtra("convert", "extract", "torch")
+    if "lmdb" in kinds and not is_installed("lmdb"):
+        raise MissingExtra("convert", "convert", "lmdb")
+
+
+def _require_room(target: Path, kind: FormatName, need: catalogue.Need, disks: DiskSystem) -> None:
+    disk = probe_disk(target.parent, disks)
+    if not disk.writable:
+        raise MachineCannot(f"{target.parent} is not writable.", "Choose another target.")
+    if isinstance(disk.inodes_free, int) and need.inodes > disk.inodes_free:
+        raise MachineCannot(
+            f"Not enough inodes for {target}: {kind} needs {need.inodes:,} inodes, {disk.inodes_free:,} free on {disk.mount} ({disk.filesystem}).",
+            "Use one file instead: a target that ends in .hdf5 (or .packed.hdf5, .lmdb)."
+            if kind in ("npz", "pt")
+            else "Delete small files there, or choose another disk.",
+        )
+    if not isinstance(disk.free_bytes, int):
+        return
+    reserve = min(RESERVE_BYTES, round(SMALL_RESERVE_SHARE * need.bytes)) + round(RESERVE_SHARE * need.bytes)
+    if need.bytes + reserve - _left_over(target) > disk.free_bytes:
+        raise MachineCannot(
+            f"Not enough space for {target}: {format_bytes(need.bytes + reserve)} are needed, {format_bytes(disk.free_bytes)} "
+            f"are free on {disk.mount} ({disk.filesystem}).",
+            "Use --dtype float16, or another disk.",
+        )
+
+
+def _left_over(target: Path) -> int:
+    """Bytes of what an interrupted conversion left, which the next one deletes first."""
+    places = draft_folder(target).rglob("*")
+    return sum(place.lstat().st_blocks * 512 for place in places)

@@ -1,0 +1,57 @@
+"""Text embeddings: refuse what can be refused, then start the job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest, MissingExtra
+from fsgr_tui.core.extraction import ModelChoice, TextEmbedSpec
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import RunFolder, new_run
+from fsgr_tui.probes.models import find_model, is_installed
+from fsgr_tui.service.extraction import require_weights
+
+
+def start(
+    model: ModelChoice,
+    *,
+    classes: str,
+    output: str,
+    templates: tuple[str, ...] = (),
+    overwrite: bool = False,
+    shown: tuple[str, ...] = (),
+) -> RunFolder:
+    """Start a job that embeds the class names of a file.
+
+    Raises:
+        BadRequest: a file is missing, the output exists, or a template has no place for the name.
+        MissingExtra: torch is not installed.
+    """
+    for package in ("torch", "open_clip"):
+        if not is_installed(package):
+            raise MissingExtra("text-embed", "extract", package)
+    tower = find_model(model.clip_model)
+    require_weights(model.weights)
+    if not Path(classes).is_file():
+        raise BadRequest(f"There is no file {classes}.", "Look at --classes.")
+    if Path(output).exists() and not overwrite:
+        raise BadRequest(f"{output} exists already.", "Use --overwrite to replace it, or another --output.")
+    for template in templates:
+        if "{}" not in template:
+            raise BadRequest(f"--template {template!r} has no place for the name.", "Write it like 'a photo of a {}.'.")
+    run = new_run("text-embed")
+    weights = str(Path(model.weights).absolute()) if Path(model.weights).is_file() else model.weights
+    spec = TextEmbedSpec(
+        model=msgspec.structs.replace(model, clip_model=tower.name, weights=weights),
+        classes=str(Path(classes).absolute()),
+        output=str(Path(output).absolute()),
+        templates=templates,
+        overwrite=overwrite,
+    )
+    child_spec = run.folder / "text-embed.json"
+    child_spec.write_bytes(msgspec.json.encode(spec))
+    control.start(run, "text-embed", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), shown)
+    return run

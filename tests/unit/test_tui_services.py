@@ -1,0 +1,32 @@
+"""The screen's own use cases: which feature files there are."""
+
+import pytest
+
+from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.tui.services import real_services
+
+
+def test_feature_files_of_the_folder_and_of_jobs_are_listed_once(tmp_path):
+    features = tmp_path / "features"
+    features.mkdir()
+    (features / "a.hdf5").write_bytes(b"12")
+    (features / "b.h5.part").write_bytes(b"1")
+    (features / "notes.txt").write_bytes(b"")
+    elsewhere = tmp_path / "c.hdf5"
+    elsewhere.write_bytes(b"123")
+    further = (str(elsewhere), str(features / "a.hdf5"), str(tmp_path / "deleted.hdf5"))
+    found = {file.path: file for file in real_services().files(str(features), further)}
+    assert set(found) == {str(features / "a.hdf5"), str(features / "b.h5.part"), str(elsewhere)}
+    assert found[str(features / "b.h5.part")].unfinished
+    assert found[str(elsewhere)].bytes == 3
+
+
+def test_a_folder_that_is_not_there_yet_holds_nothing(tmp_path):
+    assert real_services().files(str(tmp_path / "none"), ()) == ()
+
+
+def test_a_folder_that_may_not_be_read_is_a_fault_with_its_name(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(MachineCannot, match="loop"):
+        real_services().files(str(loop), ())
