@@ -80,6 +80,10 @@ def start_recompute(request: CheckRequest) -> RunFolder:
         raise BadRequest(
             f"{request.path} has no manifest, so it is not known how to recompute it.", "Check it without --recompute."
         )
+    if manifest.stage == "labels":
+        raise BadRequest(
+            f"{request.path} holds patch labels, which --recompute does not cover.", "Check it without --recompute."
+        )
     images = [
         image
         for image in select_images(request.image_root, _splits(request, file), request.id_pattern)
