@@ -269,17 +269,20 @@ def _writing(target: Path) -> Iterator[None]:
     """Faults of the disk under the target; advice that belongs to extraction is replaced."""
     try:
         yield
-    except OSError as error:
-        what = disk_problem(target, _with_number(error)).what
+    except (OSError, RuntimeError) as error:
+        known = _disk_fault(error)
+        if known is None:
+            raise
+        what = disk_problem(target, known).what
         raise MachineCannot(what, "Nothing was changed at the target; mend this and convert again.") from None
 
 
-def _with_number(error: OSError) -> OSError:
-    """HDF5 tells the error's number in its text alone."""
+def _disk_fault(error: OSError | RuntimeError) -> OSError | None:
+    """The system's error behind an exception: HDF5 tells its number in the text alone, on closing by a RuntimeError."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
     told = re.search(r"errno = (\d+)", str(error))
-    if error.errno is None and told:
-        return OSError(int(told[1]), os.strerror(int(told[1])))
-    return error
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def _target_side(job: Conversion) -> Side:

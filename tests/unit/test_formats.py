@@ -550,11 +550,7 @@ def test_a_file_without_manifest_stays_without_one_and_can_be_read(tmp_path):
     assert (found.layout.suffix, found.layout.contiguous) == ("grids", True)
     assert (found.read([9, 25, 30]) == rows).all()
     assert "3 other keys (such as 25_boxes" in notices(tmp_path)
-    assert "9_features are written as 9_grids" in notices_again(tmp_path)
-
-
-def notices_again(tmp_path) -> str:
-    return notices(tmp_path)
+    assert "9_features are written as 9_grids" in notices(tmp_path)
 
 
 def test_class_tokens_are_told_not_to_be_converted_and_the_manifest_promises_none(tmp_path):
