@@ -18,9 +18,10 @@ from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice, Precision
 from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.extract.device import chosen_device
-from fsgr_tui.extract.model import LoadedTower, file_digest, installed_towers, load_tower
+from fsgr_tui.extract.model import LoadedTower, installed_towers, load_tower
 from fsgr_tui.extract.pixels import ANTIALIAS, INTERPOLATION
 from fsgr_tui.extract.text import class_embeddings
+from fsgr_tui.extract.weights import file_digest
 from fsgr_tui.features.manifest import Manifest
 
 _STORED = {"float16": torch.float16, "float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}

@@ -10,13 +10,11 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import re
 import socket
 import urllib.parse
 import urllib.request
 import warnings
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from torch import nn
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import Activation, ModelChoice
 from fsgr_tui.core.tower import Tower, find_tower, tower_from_config
-from fsgr_tui.core.units import format_bytes
+from fsgr_tui.extract.weights import file_digest, first_line, is_torchscript, read_state
 
 # open_clip logs its own progress and warns about activations; both are handled and told here.
 logging.getLogger().setLevel(logging.ERROR)
@@ -143,7 +141,7 @@ def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | No
     if quick and not tower.quick_gelu:
         notices = (f"The weights {tag!r} were trained with quick-gelu, so it is used, as in {base}{QUICK}.",)
     path = _downloaded(config, base, tag)
-    if config.get("hf_hub") is None and _is_torchscript(path):
+    if config.get("hf_hub") is None and is_torchscript(path):
         return _openai(tower, path, notices)
     model = _create(tower, quick=quick, image_px=image_px)
     _load_state(model, path, tower)
@@ -167,7 +165,7 @@ def _downloaded(config: dict[str, Any], model: str, tag: str) -> Path:
     except Exception as error:  # noqa: BLE001 - huggingface_hub, urllib and open_clip each raise kinds of their own
         cache = huggingface_hub.constants.HF_HUB_CACHE
         raise MachineCannot(
-            f"The weights {tag!r} of {model} are not in the cache ({cache}) and cannot be fetched: {_first_line(error)}.",
+            f"The weights {tag!r} of {model} are not in the cache ({cache}) and cannot be fetched: {first_line(error)}.",
             f"On a login node run: python -c \"import open_clip; open_clip.create_model('{model}', '{tag}')\", "
             "or name a file with --weights.",
         ) from None
@@ -207,7 +205,7 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
         )
     if not path.is_file():
         raise MachineCannot(f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag.")
-    if _is_torchscript(path):
+    if is_torchscript(path):
         _refuse_other_activation(f"{path} (OpenAI's own archive)", quick=True, tower=tower, activation=activation)
         notices = () if tower.quick_gelu else (f"{path.name} is OpenAI's archive: quick-gelu is used.",)
         if image_px is not None:
@@ -259,7 +257,7 @@ def _create(tower: Tower, *, quick: bool, image_px: int | None) -> Any:
 
 
 def _load_state(model: Any, path: Path, tower: Tower) -> None:
-    state = _read_state(path)
+    state = read_state(path)
     if model.visual.image_size != (tower.image_px, tower.image_px) and "visual.positional_embedding" in state:
         open_clip.factory.resize_pos_embed(state, model)
     _apply_state(model, state, path, tower)
@@ -272,62 +270,12 @@ def _apply_state(model: Any, state: dict[str, torch.Tensor], path: Path, tower: 
         model.visual.load_state_dict(visual or state, strict=True)
     except RuntimeError as error:
         raise BadRequest(
-            f"{path} does not hold the weights of {tower.name}: {_first_line(error, 1)}.",
+            f"{path} does not hold the weights of {tower.name}: {first_line(error, 1)}.",
             "Give the --clip-model that the file belongs to.",
         ) from None
     # What is left is the text tower; many files leave it out, which only matters to those who ask for it.
     missing = model.load_state_dict(state, strict=False).missing_keys if visual else ["all"]
     setattr(model, _NO_TEXT, any(not name.startswith(prefix) and name != "logit_scale" for name in missing))
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint; nothing in it is executed."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(str(path))
-        else:
-            _require_torch_file(path)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise MachineCannot(
-                f"{path} holds pickled Python objects besides tensors; loading them could run code, so it was not done.",
-                "Save its state dict alone, on a machine that trusts the file: torch.save(model.state_dict(), 'weights.pt').",
-            ) from None
-        raise _damaged(path, error) from None
-    except Exception as error:  # noqa: BLE001 - torch and safetensors raise a dozen kinds for damaged files
-        raise _damaged(path, error) from None
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BadRequest(f"{path} holds no state dict.", "Give a file of model weights.")
-    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-def _require_torch_file(path: Path) -> None:
-    """Raise ValueError unless the file begins as torch's zip archives or its older pickles do."""
-    with path.open("rb") as file:
-        head = file.read(2)
-    if head not in (b"PK", b"\x80\x02"):
-        raise ValueError("it does not begin as a PyTorch file does")
-
-
-def _damaged(path: Path, error: BaseException) -> MachineCannot:
-    size = format_bytes(path.stat().st_size)
-    return MachineCannot(
-        f"{path} ({size}) is not a whole weights file: {_first_line(error)}.",
-        "It may be cut off: compare its size with the source and copy it again.",
-    )
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
 
 
 def _is_openai_digest(sha256: str) -> bool:
@@ -383,23 +331,9 @@ def _measured(visual: nn.Module) -> tuple[int, int]:
     return int(conv.out_channels), int(conv.kernel_size[0])  # type: ignore[union-attr, index, arg-type]
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _tensor_digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(json.dumps([name, list(value.shape)]).encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: BaseException, line: int = 0) -> str:
-    lines = [text.strip() for text in str(error).splitlines() if text.strip()] or [type(error).__name__]
-    return lines[min(line, len(lines) - 1)].rstrip(".")

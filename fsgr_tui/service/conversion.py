@@ -24,10 +24,9 @@ from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import LOCAL_DISKS, DiskSystem, probe_disk
 from fsgr_tui.probes.models import is_installed
+from fsgr_tui.service.extraction import SMALL_RESERVE_SHARE
 
 CONVERT_SCHEMA = "fsgr-tui/convert/1"
-SMALL_RESERVE_SHARE = 0.05
-"""A small conversion must not be refused on a small disk for a reserve that was made for large ones."""
 
 
 class ConvertRequest(msgspec.Struct, frozen=True, kw_only=True):

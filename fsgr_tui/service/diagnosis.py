@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsgr_tui import __version__
 from fsgr_tui.jobs.folder import RUNS_VARIABLE, runs_dir
-from fsgr_tui.probes.gpu import installed_bindings
+from fsgr_tui.probes.nvml import installed_bindings
 from fsgr_tui.service.markdown import Rows, machine_rows
 from fsgr_tui.service.planning import probe_machine
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from fsgr_tui.core.units import GIB
-from fsgr_tui.probes.gpu import DriverRefused, GpuProcess, MemoryReading, NvmlCode
+from fsgr_tui.probes.nvml import DriverRefused, GpuProcess, MemoryReading, NvmlCode
 
 NOT_SUPPORTED = DriverRefused(NvmlCode.NOT_SUPPORTED, "Not Supported")
 NOT_FOUND = DriverRefused(NvmlCode.NOT_FOUND, "Not Found")

@@ -12,14 +12,14 @@ import pytest
 
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.units import GIB, Unknown
-from fsgr_tui.probes.gpu import (
+from fsgr_tui.probes.gpu import probe_gpus
+from fsgr_tui.probes.nvml import (
     DriverRefused,
     GpuProcess,
     NvmlCode,
     NvmlDriver,
     import_pynvml,
     installed_bindings,
-    probe_gpus,
 )
 from tests.fakes.nvml import NOT_FOUND, NOT_SUPPORTED, FakeDriver, FakeGpu, FakeNvmlError, FakePynvml
 
@@ -553,7 +553,7 @@ def test_the_deprecated_package_warns_nobody(tmp_path):
     )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from fsgr_tui.probes.gpu import NvmlDriver, import_pynvml, probe_gpus; "
+        "from fsgr_tui.probes.gpu import probe_gpus; from fsgr_tui.probes.nvml import NvmlDriver, import_pynvml; "
         "print(probe_gpus(NvmlDriver(load=import_pynvml), {}).gpus[0].name)"
     )
     done = run_python(code, "-W", "always")

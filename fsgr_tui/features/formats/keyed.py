@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.features.build import LIBVER, FeatureBuild
-from fsgr_tui.features.formats.rows import Content, Format, Refused
-from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, write_manifest
+from fsgr_tui.features.formats.rows import Content, Format
+from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
 from fsgr_tui.features.reader import FeatureFile, open_hdf5
 from fsgr_tui.features.writer import sync_path
 
@@ -28,7 +28,7 @@ class KeyedRows:
     def __init__(self, path: Path) -> None:
         self._file = FeatureFile(path)
         with open_hdf5(path) as hdf5:
-            refused = read_refused(hdf5)
+            refused = tuple(read_refused(hdf5))
             self.crc32 = _crc32_by_id(hdf5, self._file.manifest)
         self.content = Content(
             ids=tuple(self._file.ids.tolist()),
@@ -121,12 +121,6 @@ def write_root(file: h5py.File, content: Content) -> None:
         write_manifest(file, content.manifest)
     if content.manifest is not None or content.refused:
         file.attrs[REFUSED] = json.dumps(content.refused)
-
-
-def read_refused(file: h5py.File) -> tuple[Refused, ...]:
-    """The images that could not be used, as the root's attribute tells."""
-    told = json.loads(file.attrs[REFUSED]) if REFUSED in file.attrs else []
-    return tuple((int(image_id), str(path), str(reason)) for image_id, path, reason in told)
 
 
 def _crc32_by_id(file: h5py.File, manifest: Manifest | None) -> dict[int, int]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.build import LIBVER
-from fsgr_tui.features.formats.keyed import read_refused, write_root
+from fsgr_tui.features.formats.keyed import write_root
 from fsgr_tui.features.formats.rows import Content, Format
-from fsgr_tui.features.manifest import Manifest, read_manifest
+from fsgr_tui.features.manifest import Manifest, read_manifest, read_refused
 from fsgr_tui.features.reader import MissingIds, NotAFeatureFile, open_hdf5
 from fsgr_tui.features.writer import sync_path
 
@@ -48,7 +48,7 @@ class PackedRows:
                 row_shape=self._features.shape[1:],
                 dtype=self._features.dtype.name,
                 manifest=_manifest(self._file, path),
-                refused=read_refused(self._file),
+                refused=tuple(read_refused(self._file)),
             )
         except BaseException:
             self._file.close()
