@@ -93,6 +93,9 @@ def load_tower(choice: ModelChoice, *, with_text: bool = False) -> LoadedTower:
         loaded = _from_file(tower, Path(choice.weights), choice.activation, image_px)
     else:
         loaded = _from_tag(tower, choice.weights, choice.activation, image_px)
+    if image_px is not None and not match:
+        told = f"The position table was resized for {image_px} pixels ({tower.side}x{tower.side} to {shape.native_side}x{shape.native_side}, bicubic)."
+        loaded = replace(loaded, notices=(*loaded.notices, told))
     if not with_text:
         # The text tower is a third of the model, and nothing here would use it.
         return replace(loaded, model=None)
@@ -223,7 +226,28 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
     quick = tower.quick_gelu if activation == "auto" else activation == "quick-gelu"
     model = _create(tower, quick=quick, image_px=image_px)
     _load_state(model, path, tower)
-    return _loaded(model, tower, quick, digest)
+    mean, std = _usual_scale(tower)
+    told = (
+        ()
+        if mean == OPENAI_MEAN
+        else (f"Normalised with mean {mean} and deviation {std}, as all published weights of {tower.name}.",)
+    )
+    return _loaded(model, tower, quick, digest, told, mean, std)
+
+
+def _usual_scale(tower: Tower) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation that all published weights of a model share; OpenAI's where they differ or there are none.
+
+    A bare weights file does not carry them.
+    """
+    base = tower.name.removesuffix(QUICK)
+    configs = [
+        get_pretrained_cfg(name, tag) or {}
+        for name in (base, base + QUICK)
+        for tag in list_pretrained_tags_by_model(name)
+    ]
+    scales = {(tuple(config.get("mean") or OPENAI_MEAN), tuple(config.get("std") or OPENAI_STD)) for config in configs}
+    return scales.pop() if len(scales) == 1 else (OPENAI_MEAN, OPENAI_STD)
 
 
 def _openai(tower: Tower, path: Path, notices: tuple[str, ...]) -> LoadedTower:

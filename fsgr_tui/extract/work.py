@@ -18,7 +18,7 @@ from fsgr_tui.core.extraction import ExtractSpec
 from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
-from fsgr_tui.extract.pixels import UnreadableImage, load_picture
+from fsgr_tui.extract.pixels import INTERPOLATION, UnreadableImage, load_picture
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image, read_image_list
 from fsgr_tui.features.manifest import Manifest, differences
@@ -40,6 +40,10 @@ def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
     if isinstance(encoder, Encoder):
         for notice in encoder.loaded.notices:
             events.notice(notice)
+        events.notice(
+            f"{encoder.shape.input_px} px {model.resize}, {INTERPOLATION} with antialias by {model.backend}; "
+            f"{encoder.loaded.activation}; {encoder.precision} on {encoder.device}."
+        )
     manifest = msgspec.structs.replace(
         manifest_of(encoder, model),
         backend_difference=_backend_difference(spec, images, encoder, events),

@@ -19,6 +19,7 @@ from fsgr_tui.probes.nvml import DriverRefused, GpuDriver, Handle, NvmlCode, Nvm
 PROBE_TIMEOUT_S: Final = 3.0
 
 _UNIFIED_MEMORY_BOARDS: Final = re.compile(r"\b(GB10|Orin|Thor|Xavier|Tegra)\b", re.IGNORECASE)
+# Nobody made a slice in this place, or it was given to another container.
 _NO_SLICE_HERE: Final = (NvmlCode.NOT_FOUND, NvmlCode.INVALID_ARGUMENT, NvmlCode.NO_PERMISSION)
 
 T = TypeVar("T")

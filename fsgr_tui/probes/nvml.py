@@ -35,9 +35,6 @@ class NvmlCode(IntEnum):
     UNKNOWN = 999
 
 
-# Nobody made a slice in this place, or it was given to another container.
-
-
 class DriverRefused(Exception):  # noqa: N818 - a refusal is an answer, and is reported as one
     """The driver answered a call with an error.
 

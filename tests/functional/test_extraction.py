@@ -381,6 +381,25 @@ def test_openais_own_archive_just_works_and_uses_quick_gelu(openai_archive):
         models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=path))
 
 
+def test_a_bare_file_gets_the_scale_that_all_published_weights_of_its_model_share(monkeypatch):
+    tower = models.find_tower("ViT-B-16")
+    assert models._usual_scale(tower) == (models.OPENAI_MEAN, models.OPENAI_STD)
+    monkeypatch.setattr(models, "list_pretrained_tags_by_model", lambda name: ["a", "b"])
+    monkeypatch.setattr(
+        models, "get_pretrained_cfg", lambda name, tag: {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    )
+    assert models._usual_scale(tower) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_a_resized_position_table_is_announced(tmp_path):
+    path = saved(tmp_path, "w.pt", demo_state())
+    loaded = models.load_tower(
+        ModelChoice(clip_model="fsgr-demo-16", weights=path, activation="gelu", grid="7x7-112px")
+    )
+    assert any("14x14 to 7x7" in notice for notice in loaded.notices)
+    assert tuple(loaded.visual.positional_embedding.shape) == (50, 96)
+
+
 class Trap:
     """What a checkpoint must not bring in: unpickling it would write a file."""
 

@@ -475,6 +475,21 @@ def test_a_file_that_somebody_writes_is_in_use_not_corrupt(tmp_path):
         holder.join()
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, 524])
+def test_reading_where_there_are_no_locks_names_the_variable_and_calls_nothing_corrupt(tmp_path, monkeypatch, number):
+    path = build_file(tmp_path / "f.hdf5", IDS)
+
+    def refuse(*_, **__):
+        raise OSError(
+            f"Unable to synchronously open file (unable to lock file, errno = {number}, error message = 'No locks')"
+        )
+
+    monkeypatch.setattr("fsgr_tui.features.reader.h5py.File", refuse)
+    with pytest.raises(MachineCannot, match="no file locks") as caught:
+        FeatureFile(path)
+    assert "HDF5_USE_FILE_LOCKING=FALSE" in caught.value.fix
+
+
 def hold_open(path, ready, done):
     with h5py.File(path, "a"):
         ready.set()
