@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# As the runner does for its children; it has to be set before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 

@@ -43,8 +43,7 @@ def load_row(path: Path) -> NDArray[np.generic]:
 def save_row(path: Path, row: NDArray[np.generic]) -> None:
     """Write a file. A full disk shows as an OSError that way; torch's own writer would say something else."""
     body = io.BytesIO()
-    # The copy owns its storage: of a view, torch would save the whole batch.
-    torch.save(torch.from_numpy(row.copy()), body)
+    torch.save(torch.from_numpy(row), body)
     path.write_bytes(body.getvalue())
 
 

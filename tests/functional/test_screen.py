@@ -23,15 +23,19 @@ def no_colour_wish(monkeypatch):
     monkeypatch.setenv("COLORTERM", "truecolor")
 
 
-def after(*keys, seconds=0.4):
+def after(*keys, seconds=0.2):
     """Wait for the workers, press keys, and wait for the workers again."""
 
-    async def drive(pilot):
+    async def settle(pilot):
         await pilot.pause(seconds)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+    async def drive(pilot):
+        await settle(pilot)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause(0.1)
-        await pilot.pause(seconds)
+            await settle(pilot)
 
     return drive
 
@@ -67,7 +71,7 @@ def test_intent(snap_compare, size):
 
 @at_both_sizes
 def test_extraction_form(snap_compare, size):
-    assert snap_compare(World().app(), terminal_size=size, run_before=after("e", seconds=0.8))
+    assert snap_compare(World().app(), terminal_size=size, run_before=after("e", seconds=0.4))
 
 
 @at_both_sizes
@@ -76,7 +80,7 @@ def test_extraction_form_with_a_fault(snap_compare, size):
         "/data/features/coco_karpathy_vit-b-16_7x7.hdf5 exists already (9.30 GB).",
         "Use --resume to add what is missing in it.",
     )
-    assert snap_compare(World(fault=fault).app(), terminal_size=size, run_before=after("e", seconds=0.8))
+    assert snap_compare(World(fault=fault).app(), terminal_size=size, run_before=after("e", seconds=0.4))
 
 
 @at_both_sizes

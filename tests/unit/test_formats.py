@@ -140,7 +140,7 @@ def test_a_tensor_file_is_a_bare_tensor_of_one_row_only(tmp_path):
     run(job(source_file(tmp_path), tmp_path / "t.pt", "pt"))
     tensor = torch.load(tmp_path / "t.pt" / "900.pt", weights_only=True)
     assert (tensor.numpy() == smooth_rows(len(IDS))[2]).all()
-    # A view would have dragged its whole batch into every file.
+    # A tensor that is a view of its batch drags all of it into every file.
     assert (tmp_path / "t.pt" / "900.pt").stat().st_size < 2 * 49 * 8 * 2 + 1500
 
 
@@ -620,8 +620,14 @@ def test_a_tensor_file_that_is_no_plain_tensor_is_named(tmp_path):
 def test_a_truncated_lmdb_file_is_refused_before_its_pages_are_touched(tmp_path):
     run(job(build_file(tmp_path / "source.hdf5", range(200)), tmp_path / "t.lmdb", "lmdb"))
     os.truncate(tmp_path / "t.lmdb" / "data.mdb", 20_000)
-    with pytest.raises(NotAFeatureFile, match="truncated"):
-        opened(tmp_path / "t.lmdb", "lmdb")
+    # In a process of its own, which a page that is not there would kill.
+    code = "import sys; from pathlib import Path; from fsgr_tui.features.formats.lmdb import LMDB; LMDB.open(Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "t.lmdb")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "NotAFeatureFile" in done.stderr
+    assert "is truncated: it has 20,000 bytes" in done.stderr
 
 
 def test_an_lmdb_folder_of_another_program_is_refused_with_the_reason(tmp_path):

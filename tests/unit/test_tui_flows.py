@@ -215,9 +215,9 @@ async def test_a_fault_stands_below_the_field_that_it_belongs_to():
         assert world.started == []
         world.fault = None
         await type_into(pilot, "weights", "random:0")
-        await until(pilot, lambda: "Ready" in shown(pilot.app))
+        await until(pilot, lambda: "untrained" in shown(pilot.app))
         assert "There is no weights file" not in shown(pilot.app)
-        assert "untrained" in shown(pilot.app)
+        assert "Ready" in shown(pilot.app)
 
 
 async def test_a_started_extraction_is_shown_among_the_jobs():
