@@ -37,7 +37,9 @@ def report(status: JobStatus, *, as_json: bool, done: Callable[[dict[str, Any]],
             text.echo(f"  {printable(cause.advice)}", sys.stderr)
         text.echo(f"  The log: fsgr-tui logs {status.name}", sys.stderr)
     if status.state == "stopped":
-        text.echo("Stopped. What was finished is kept; the same command with --resume goes on.", sys.stderr)
+        text.echo(
+            "Stopped. What was finished is kept; the same command goes on, with --resume where it has one.", sys.stderr
+        )
     return follow.exit_code(status)
 
 

@@ -25,7 +25,7 @@ from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.ledger import Ledger, LedgerHeader
 from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
 from fsgr_tui.features.reader import FeatureFile
-from fsgr_tui.features.writer import RowWriter, allocate, cannot_write, disk_problem, sync_path
+from fsgr_tui.features.writer import RowWriter, allocate, cannot_write, disk_problem, sync_path, system_error
 
 LIBVER = ("v108", "v108")
 """Datasets written under HDF5 1.8's rules are read by every later version; "latest" of HDF5 2.0 is not."""
@@ -232,8 +232,8 @@ class FeatureBuild:
             sync_path(self.paths.part)
             self.paths.part.replace(self.paths.final)
             sync_path(self.paths.final.parent)
-        except OSError as error:
-            raise disk_problem(self.paths.part, error) from None
+        except (OSError, RuntimeError) as error:
+            raise self._fault(error) from None
         self._ledger.remove()
         self.paths.head.unlink(missing_ok=True)
         return manifest
@@ -256,6 +256,11 @@ class FeatureBuild:
             raise RuntimeError("the build was not started")
         return self._ledger.header
 
+    def _fault(self, error: OSError | RuntimeError) -> Exception:
+        """What a fault means: h5py tells one that HDF5 met while closing by a RuntimeError."""
+        known = system_error(error)
+        return error if known is None else disk_problem(self.paths.part, known)
+
     def _create(self) -> None:
         self.paths.head.unlink(missing_ok=True)
         try:
@@ -274,9 +279,9 @@ class FeatureBuild:
             os.fsync(self._rows.fd)
             self._ledger.begin(header)
             sync_path(self.paths.part.parent)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self.discard()
-            raise disk_problem(self.paths.part, error) from None
+            raise self._fault(error) from None
 
     def _create_datasets(self) -> tuple[int, int]:
         """Create one empty dataset per id; returns the first row's offset and the distance between rows."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from fsgr_tui.core.extraction import FormatName
 from fsgr_tui.features.formats.draft import Draft
 from fsgr_tui.features.formats.rows import Content, Format, Rows, Sink
 from fsgr_tui.features.images import ids_digest
-from fsgr_tui.features.writer import disk_problem
+from fsgr_tui.features.writer import disk_problem, system_error
 
 BATCH_BYTES = 1 << 24
 BATCH_ROWS = 256
@@ -270,19 +269,11 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        known = _disk_fault(error)
+        known = system_error(error)
         if known is None:
             raise
         what = disk_problem(target, known).what
         raise MachineCannot(what, "Nothing was changed at the target; mend this and convert again.") from None
-
-
-def _disk_fault(error: OSError | RuntimeError) -> OSError | None:
-    """The system's error behind an exception: HDF5 tells its number in the text alone, on closing by a RuntimeError."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error
-    told = re.search(r"errno = (\d+)", str(error))
-    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def _target_side(job: Conversion) -> Side:

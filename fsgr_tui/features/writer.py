@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -123,6 +124,14 @@ def sync_path(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def system_error(error: OSError | RuntimeError) -> OSError | None:
+    """The system's error behind an exception: HDF5 tells its number in the text alone, on closing by a RuntimeError."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    told = re.search(r"errno = (\d+)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def cannot_write(path: Path, error: OSError) -> MachineCannot:

@@ -81,7 +81,7 @@ class RunFolder:
         cause = Cause(
             "runner gone",
             "The runner ended without a word: killed, logged out, or the machine went down.",
-            advice="What was finished is kept; run the same command again with --resume.",
+            advice="What was finished is kept; run the same command again, with --resume where it has one.",
         )
         return msgspec.structs.replace(status, state="interrupted", cause=status.cause or cause)
 

@@ -229,6 +229,21 @@ def test_a_full_disk_and_a_full_quota_are_told_apart(tmp_path, monkeypatch, numb
     assert "quota" in (caught.value.what + caught.value.fix)
 
 
+def test_a_disk_that_is_full_while_hdf5_closes_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    real = FeatureBuild._create_datasets
+
+    def full(build):
+        real(build)
+        raise RuntimeError(
+            "Can't decrement id ref count (file write failed: errno = 28, error message = 'No space left')"
+        )
+
+    monkeypatch.setattr(FeatureBuild, "_create_datasets", full)
+    with pytest.raises(MachineCannot, match="No space left"):
+        started(tmp_path / "f.hdf5")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_short_write_is_finished_not_believed(tmp_path, monkeypatch):
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real(fd, data[:100], offset))

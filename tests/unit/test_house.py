@@ -50,4 +50,3 @@ def test_types_are_strict_and_hold():
 def test_a_module_loads_without_what_it_must_not_touch(module, forbidden):
     done = run("-c", f"import sys, {module}; print([name for name in {forbidden!r} if name in sys.modules])")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
