@@ -83,11 +83,19 @@ def check_file(
     file = FeatureFile(path)
     ids = file.ids.tolist()
     sample = ids if deep or len(ids) <= SAMPLE_ROWS else sorted(random.Random(seed).sample(ids, SAMPLE_ROWS))
-    rows = [_layout_row(file), _shape_row(file), _dtype_row(file), *_count_rows(file)]
+    rows = [
+        _layout_row(file),
+        *_source_rows(file),
+        _shape_row(file),
+        _dtype_row(file),
+        *_key_rows(file),
+        *_count_rows(file),
+    ]
     id_rows, missing, extra = _id_rows(file, expected)
     rows += id_rows
-    rows += _shapes_row(path, file) if not file.layout.uniform else []
-    if file.layout.uniform:
+    regions = file.layout.suffix == "features"
+    rows += _shapes_row(path, file, regions=regions) if not file.layout.uniform else []
+    if (file.layout.uniform or regions) and not file.layout.padded_keys:
         values = RowValues(file, deep=deep)
         for start in range(0, len(sample), 64):
             values.add(sample[start : start + 64])
@@ -142,6 +150,8 @@ def _shape_row(file: FeatureFile) -> CheckRow:
         return CheckRow(
             "shape", f"{' x '.join(map(str, promised))} (manifest)", " x ".join(map(str, found)), judgement, detail
         )
+    if file.layout.suffix == "features":
+        return CheckRow("shape", "regions x width", " x ".join(map(str, found)), "ok" if len(found) == 2 else "bad")
     reason = shape_fault(found)
     known = known_shape(found)
     return CheckRow(
@@ -242,12 +252,53 @@ def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], lis
     return rows, missing, extra
 
 
-def _shapes_row(path: Path, file: FeatureFile) -> list[CheckRow]:
-    """Rows of several shapes in one file, counted."""
+def _shapes_row(path: Path, file: FeatureFile, *, regions: bool) -> list[CheckRow]:
+    """Rows of several shapes in one file, counted; images have different numbers of regions, but not of patches."""
     with open_hdf5(path) as hdf5:
         shapes = Counter(tuple(hdf5[f"{image_id}_{file.layout.suffix}"].shape) for image_id in file.ids.tolist())
+    widths = {shape[1:] for shape in shapes}
+    if regions and len(widths) == 1:
+        counts = [shape[0] for shape in shapes]
+        found = f"{min(counts)} to {max(counts)} x {next(iter(widths))[0]}"
+        return [CheckRow("shapes", "regions x width", found, "ok")]
     told = "; ".join(f"{count:,} of {shape}" for shape, count in shapes.most_common(5))
     return [CheckRow("shapes", "one", str(len(shapes)), "bad", f"Mixed shapes: {told}.")]
+
+
+def _key_rows(file: FeatureFile) -> list[CheckRow]:
+    """Keys that carry an id twice or padded, and keys of other kinds."""
+    layout = file.layout
+    rows = []
+    if layout.duplicate_ids:
+        detail = f"Several keys carry the same id: {few(layout.duplicate_ids)}."
+        rows.append(CheckRow("duplicate ids", "0", f"{len(layout.duplicate_ids):,}", "bad", detail))
+    if layout.padded_keys:
+        detail = f"The field's loaders ask for ids without leading zeros; here is {layout.padded_keys[0]}."
+        rows.append(CheckRow("padded keys", "0", f"{len(layout.padded_keys):,}", "bad", detail))
+    if layout.other_keys:
+        kinds = Counter(key.rpartition("_")[2] if key[:1].isdigit() else key for key in layout.other_keys)
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
+        told = next((name for name, marks in _ORIGINS if marks <= kinds.keys() | {layout.suffix}), "")
+        rows.append(CheckRow("other keys", "-", found, "ok", f"As {told} writes them." if told else ""))
+    return rows
+
+
+# Code bases of the field by the keys that only they write.
+_ORIGINS = (("DLCT", {"grids", "boxes", "mask"}), ("M2 Transformer", {"features", "boxes"}))
+
+
+def _source_rows(file: FeatureFile) -> list[CheckRow]:
+    """Whether other files that hold the data are there: HDF5 reads a lost virtual source as zeros."""
+    elsewhere = file.layout.elsewhere
+    if not elsewhere:
+        return []
+    gone = [path for path in elsewhere if not Path(path).exists()]
+    detail = (
+        f"The data lies in another file, which is gone: {gone[0]}."
+        if gone
+        else "The data lies in other files; keep them together."
+    )
+    return [CheckRow("data in this file", "yes", f"no: in {len(elsewhere)} others", "bad" if gone else "note", detail)]
 
 
 def _manifest_row(file: FeatureFile) -> CheckRow:

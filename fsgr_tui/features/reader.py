@@ -52,7 +52,10 @@ class Layout(msgspec.Struct, frozen=True):
         contiguous: whether every row lies uncompressed in one piece, so that it can be read without HDF5.
         chunks, compression: of the first row, when not contiguous.
         shape, dtype: of the first row.
-        uniform: whether every row takes the same number of bytes.
+        uniform: whether every row has the same shape.
+        elsewhere: other files that hold the first row's data.
+        duplicate_ids: ids that several keys carry (9_grids and 09_grids).
+        padded_keys: keys with leading zeros, which the field's loaders do not ask for.
         other_keys: keys that are no row of this suffix.
     """
 
@@ -63,6 +66,9 @@ class Layout(msgspec.Struct, frozen=True):
     uniform: bool = True
     chunks: tuple[int, ...] | None = None
     compression: str | None = None
+    elsewhere: tuple[str, ...] = ()
+    duplicate_ids: tuple[int, ...] = ()
+    padded_keys: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
 
     @property
@@ -122,13 +128,19 @@ class FeatureFile:
         return image_id in self._positions()
 
     def __getitem__(self, image_id: int) -> NDArray[np.generic]:
-        """The features of one image, (tokens, width), in the file's dtype.
+        """The features of one image, (tokens, width), in the file's dtype; rows may differ in shape here.
 
         Raises:
             MissingIds: the file has no such image.
         """
-        row: NDArray[np.generic] = self.read([image_id])[0]
-        return row
+        if self.layout.uniform:
+            row: NDArray[np.generic] = self.read([image_id])[0]
+            return row
+        if image_id not in self._positions():
+            raise MissingIds(self.path, [image_id])
+        self._open()
+        found: NDArray[np.generic] = self._row(image_id)[()]
+        return found
 
     def read(self, ids: Sequence[int], out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
         """The features of several images.
@@ -194,16 +206,22 @@ class FeatureFile:
         self._pid = os.getpid()
 
     def _read_by_hdf5(self, ids: Sequence[int], out: NDArray[np.generic]) -> None:
-        if self._hdf5 is None:
-            raise RuntimeError("the file is not open")
         for number, image_id in enumerate(ids):
-            row = self._hdf5[f"{image_id}_{self.layout.suffix}"]
+            row = self._row(image_id)
             if row.shape != self.layout.shape:
                 raise FoundFaults(
                     f"{self.path}: image {image_id} has the shape {row.shape}, others {self.layout.shape}.",
                     "Read such files row by row.",
                 )
             row.read_direct(out[number])
+
+    def _row(self, image_id: int) -> h5py.Dataset:
+        if self._hdf5 is None:
+            raise RuntimeError("the file is not open")
+        key = f"{image_id}_{self.layout.suffix}"
+        if key not in self._hdf5:
+            raise MissingIds(self.path, [image_id])
+        return self._hdf5[key]
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -291,14 +309,7 @@ def _index(
     file: h5py.File, path: Path, wanted: str | None
 ) -> tuple[Layout, NDArray[np.int64], NDArray[np.int64] | None]:
     """The layout, the ids in ascending order, and the offset of each row (None when rows need HDF5)."""
-    by_suffix: dict[str, list[tuple[int, str]]] = {}
-    other = []
-    for key in file:
-        match = _KEY.fullmatch(key)
-        if match:
-            by_suffix.setdefault(match[2], []).append((int(match[1]), key))
-        else:
-            other.append(key)
+    by_suffix, other = _sorted_keys(file)
     names = KEY_SUFFIXES if wanted is None else (wanted,)
     suffix = next((known for known in names if known in by_suffix), None)
     if suffix is None:
@@ -309,23 +320,26 @@ def _index(
             "Look whether this is the right file.",
         )
     rows = sorted(by_suffix[suffix])
-    first = file[rows[0][1]]
-    if not isinstance(first, h5py.Dataset):
-        raise NotAFeatureFile(f"{path}: {rows[0][1]} is a group, not an array.", "Look whether this is the right file.")
-    row_bytes = int(np.prod(first.shape)) * first.dtype.itemsize
+    first = _dataset(file, rows[0][1], path)
     native = first.dtype.newbyteorder("=") == first.dtype
     offsets = np.full(len(rows), -1, np.int64)
     uniform = True
     for number, (_, key) in enumerate(rows):
-        row = h5py.h5d.open(file.id, key.encode())
-        if row.get_storage_size() != row_bytes and first.chunks is None:
-            uniform = False
+        try:
+            row = h5py.h5d.open(file.id, key.encode())
+        except (KeyError, OSError):
+            raise NotAFeatureFile(
+                f"{path}: {key} points to another file, which is not there.",
+                "Bring that file back to its place, or get a whole copy.",
+            ) from None
+        uniform = uniform and row.shape == first.shape
         offset = row.get_offset()
-        if offset is None:
-            break
-        offsets[number] = offset
+        # What a link leads to lies at that offset of another file.
+        if offset is not None and file.id.links.get_info(key.encode()).type == h5py.h5l.TYPE_HARD:
+            offsets[number] = offset
     contiguous = bool((offsets >= 0).all()) and native and uniform and first.external is None
     other += [key for known, pairs in by_suffix.items() if known != suffix for _, key in pairs]
+    ids = np.array([image_id for image_id, _ in rows], np.int64)
     layout = Layout(
         suffix=suffix,
         contiguous=contiguous,
@@ -334,6 +348,48 @@ def _index(
         uniform=uniform,
         chunks=first.chunks,
         compression=first.compression and f"{first.compression} {first.compression_opts}",
+        elsewhere=_sources(first, path),
+        duplicate_ids=tuple(np.unique(ids[1:][np.diff(ids) == 0]).tolist()),
+        padded_keys=tuple(key for image_id, key in rows if key != f"{image_id}_{suffix}"),
         other_keys=tuple(other),
     )
-    return layout, np.array([image_id for image_id, _ in rows], np.int64), offsets if contiguous else None
+    return layout, ids, offsets if contiguous else None
+
+
+def _sorted_keys(file: h5py.File) -> tuple[dict[str, list[tuple[int, str]]], list[str]]:
+    """(id, key) by what follows the id, and the keys that carry none."""
+    by_suffix: dict[str, list[tuple[int, str]]] = {}
+    other = []
+    for key in file:
+        match = _KEY.fullmatch(key)
+        if match:
+            by_suffix.setdefault(match[2], []).append((int(match[1]), key))
+        else:
+            other.append(key)
+    return by_suffix, other
+
+
+def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
+    try:
+        found = file[key]
+    except (KeyError, OSError):
+        raise NotAFeatureFile(
+            f"{path}: {key} points to another file, which is not there.",
+            "Bring that file back to its place, or get a whole copy.",
+        ) from None
+    if not isinstance(found, h5py.Dataset):
+        raise NotAFeatureFile(f"{path}: {key} is a group, not an array.", "Look whether this is the right file.")
+    return found
+
+
+def _sources(row: h5py.Dataset, path: Path) -> tuple[str, ...]:
+    """Other files that hold a row's data: raw files, or the sources of a virtual data set.
+
+    HDF5 reads a virtual data set whose source is gone as zeros, without a word.
+    """
+    named = (
+        [source.file_name for source in row.virtual_sources()]
+        if row.is_virtual
+        else [entry[0] for entry in row.external or ()]
+    )
+    return tuple(dict.fromkeys(str(path.parent / name) for name in named if name != "."))

@@ -21,6 +21,9 @@ NOISE_BELOW = 0.02
 """Mean cosine of neighbouring tokens, channel means removed: independent random numbers give 0 +- 0.001 for a sample
 of this size; trained and untrained towers alike give 0.2 and more, since neighbouring patches look alike."""
 
+CHANNELS_BELOW = 0.005
+"""Share of the variance between channel means: 1/tokens looked at for random numbers, some percent for any features."""
+
 SLOW_ROWS_PER_S = 1000.0
 """Below this a loader of a few workers is slower than a training step on a modern GPU (about 1,000 pairs/s)."""
 
@@ -62,6 +65,9 @@ class RowValues:
         self._twins: list[tuple[int, int]] = []
         self._neighbours: list[float] = []
         self._mean: NDArray[np.float32] | None = None
+        self._channel_sum: NDArray[np.float64] | None = None
+        self._channel_squares = 0.0
+        self._tokens = 0
         self._read_s = 0.0
         self._torn: list[int] = []
         self._crc32 = _stored_crc32(file) if deep else {}
@@ -72,19 +78,30 @@ class RowValues:
 
     def add(self, ids: Sequence[int]) -> None:
         """Read and look at the rows of these ids."""
+        if not self._file.layout.uniform:
+            # Region features: every image has as many rows as it has regions.
+            for image_id in ids:
+                began = time.perf_counter()
+                row = self._file[image_id]
+                self._look([image_id], row[None], time.perf_counter() - began)
+            return
         began = time.perf_counter()
         stored = self._file.read(ids)
-        self._read_s += time.perf_counter() - began
+        self._look(ids, stored, time.perf_counter() - began)
+
+    def _look(self, ids: Sequence[int], stored: NDArray[np.generic], read_s: float) -> None:
+        self._read_s += read_s
         beside = self._class_tokens.read(ids) if self._class_tokens else None
         for number, image_id in enumerate(ids):
             crc32 = zlib.crc32(np.ascontiguousarray(stored[number]).data)
             if beside is not None:
                 crc32 = zlib.crc32(np.ascontiguousarray(beside[number]).data, crc32)
             self._note_bytes(image_id, crc32)
-        values = stored.astype(np.float32, copy=False).reshape(len(ids), -1)
-        self._note_values(ids, values)
-        if stored.ndim == 3:
-            self._note_structure(stored.astype(np.float32, copy=False))
+        values = stored.astype(np.float32, copy=False)
+        self._note_values(ids, values.reshape(len(ids), -1))
+        if values.ndim == 3 and np.isfinite(values).all():
+            self._note_channels(values)
+            self._note_structure(values)
 
     def _note_bytes(self, image_id: int, crc32: int) -> None:
         if image_id in self._crc32:
@@ -109,10 +126,27 @@ class RowValues:
             self._squares += float(np.square(finite, dtype=np.float64).sum())
             self._count += finite.size
 
+    def _note_channels(self, rows: NDArray[np.float32]) -> None:
+        tokens = rows.reshape(-1, rows.shape[-1])
+        if self._channel_sum is None:
+            self._channel_sum = np.zeros(rows.shape[-1])
+        if len(self._channel_sum) == rows.shape[-1]:
+            self._channel_sum += tokens.sum(0, dtype=np.float64)
+            self._channel_squares += float(np.square(tokens, dtype=np.float64).sum())
+            self._tokens += len(tokens)
+
+    def _channel_share(self) -> float:
+        """Share of all variance that lies between the channels' means; 0 for independent random numbers."""
+        if self._channel_sum is None or not self._tokens:
+            return 1.0
+        means = self._channel_sum / self._tokens
+        variance = self._channel_squares / (self._tokens * len(means)) - means.mean() ** 2
+        return float(means.var() / variance) if variance > 0 else 1.0
+
     def _note_structure(self, rows: NDArray[np.float32]) -> None:
         """Mean cosine between tokens that are neighbours in a row of the grid, channel means removed."""
         side = round(rows.shape[1] ** 0.5)
-        if side**2 != rows.shape[1] or side < 2 or not np.isfinite(rows).all():
+        if side**2 != rows.shape[1] or side < 2:
             return
         if self._mean is None:
             self._mean = rows.mean((0, 1))
@@ -140,15 +174,8 @@ class RowValues:
                 f"Images with the very same features: {', '.join(f'{a} and {b}' for a, b in self._twins[:5])}." if self._twins else "",
             )
         )  # fmt: skip
-        if self._neighbours:
-            mean = float(np.mean(self._neighbours))
-            noise = mean < NOISE_BELOW and not self._faults["all-zero rows"]
-            rows.append(
-                CheckRow(
-                    "structure", f"neighbouring tokens alike (cosine above {NOISE_BELOW})", f"{mean:.3f}", "bad" if noise else "ok",
-                    "The values look like random numbers: no patch resembles its neighbour." if noise else "",
-                )
-            )  # fmt: skip
+        if self._tokens:
+            rows.append(self._structure_row())
         if self._crc32:
             rows.append(
                 CheckRow(
@@ -164,6 +191,17 @@ class RowValues:
                          "One process reads slower than a training step on a modern GPU consumes." if slow else "")
             )  # fmt: skip
         return rows
+
+    def _structure_row(self) -> CheckRow:
+        """Random placeholders have neither channels of their own nor neighbours that are alike; regions have no neighbours."""
+        share = self._channel_share()
+        grids = self._neighbours and self._file.layout.suffix != "features"
+        alike = float(np.mean(self._neighbours)) if grids else None
+        noise = share < CHANNELS_BELOW and (alike is None or alike < NOISE_BELOW)
+        found = f"channels {share:.3f}" + ("" if alike is None else f", neighbours {alike:.3f}")
+        detail = "The values look like random numbers: no channel and no patch stands out." if noise else ""
+        expected = f"channels differ (above {CHANNELS_BELOW}) or neighbours are alike (above {NOISE_BELOW})"
+        return CheckRow("structure", expected, found, "bad" if noise else "ok", detail)
 
     def _range_row(self) -> CheckRow:
         if not self._count:

@@ -8,6 +8,7 @@ import pytest
 
 from fsgr_tui.features.check import Expected, check_file, known_shape, shape_fault
 from fsgr_tui.features.manifest import ROW_CRC32
+from fsgr_tui.features.reader import NotAFeatureFile
 from tests.conftest import build_file, smooth_rows
 
 IDS = tuple(range(100, 140))
@@ -178,3 +179,66 @@ def test_random_weights_are_said_plainly(tmp_path):
 def test_the_stored_checksums_cover_every_row(tmp_path):
     with h5py.File(build_file(tmp_path / "f.hdf5", IDS)) as file:
         assert file.attrs[ROW_CRC32].shape == (40,)
+
+
+def test_region_features_of_m2_are_recognised_although_their_counts_differ(tmp_path):
+    generator = np.random.default_rng(0)
+    channels = generator.uniform(0, 3, 64)
+    with h5py.File(tmp_path / "m2.hdf5", "w") as file:
+        for image_id in IDS:
+            regions = int(generator.integers(10, 40))
+            file[f"{image_id}_features"] = (channels + generator.normal(size=(regions, 64))).astype(np.float32)
+            file[f"{image_id}_boxes"] = np.zeros((regions, 4), np.float32)
+            file[f"{image_id}_cls_prob"] = np.zeros((regions, 5), np.float32)
+    report = checked(tmp_path / "m2.hdf5")
+    assert report.good, report.headline
+    other = next(row for row in report.rows if row.what == "other keys")
+    assert "M2 Transformer" in other.detail
+    assert next(row.found for row in report.rows if row.what == "shapes").endswith("x 64")
+
+
+def test_dlct_files_are_recognised_by_their_keys(tmp_path):
+    with h5py.File(tmp_path / "dlct.hdf5", "w") as file:
+        for image_id, row in zip(IDS, smooth_rows(40, 49, 64), strict=True):
+            file[f"{image_id}_grids"] = row.astype(np.float32)
+            for name in ("features", "boxes", "size", "mask"):
+                file[f"{image_id}_{name}"] = np.ones((2, 2), np.float32)
+    report = checked(tmp_path / "dlct.hdf5")
+    assert report.good
+    assert "DLCT" in next(row for row in report.rows if row.what == "other keys").detail
+
+
+def test_random_region_placeholders_are_found_too(tmp_path):
+    with h5py.File(tmp_path / "m2.hdf5", "w") as file:
+        for image_id in IDS:
+            file[f"{image_id}_features"] = np.random.default_rng(image_id).normal(size=(100, 256)).astype(np.float32)
+    assert bad(checked(tmp_path / "m2.hdf5")) == {"structure"}
+
+
+def test_ids_that_occur_twice_or_padded_are_found(tmp_path):
+    path = legacy(tmp_path / "old.hdf5", smooth_rows(40).astype(np.float32))
+    with h5py.File(path, "a") as file:
+        file["0100_grids"] = file["100_grids"][()]
+    assert {"duplicate ids", "padded keys"} <= bad(checked(path))
+
+
+def test_data_whose_file_is_gone_is_found_before_it_reads_as_zeros(tmp_path):
+    source = legacy(tmp_path / "source.hdf5", smooth_rows(40).astype(np.float32))
+    with h5py.File(tmp_path / "virtual.hdf5", "w") as file:
+        for image_id in IDS:
+            layout = h5py.VirtualLayout((49, 8), np.float32)
+            layout[:] = h5py.VirtualSource("source.hdf5", f"{image_id}_grids", (49, 8))
+            file.create_virtual_dataset(f"{image_id}_grids", layout)
+    with h5py.File(tmp_path / "links.hdf5", "w") as file:
+        for image_id in IDS:
+            file[f"{image_id}_grids"] = h5py.ExternalLink("source.hdf5", f"{image_id}_grids")
+    with h5py.File(tmp_path / "external.hdf5", "w") as file:
+        for image_id in IDS:
+            file.create_dataset(f"{image_id}_grids", (49, 8), np.float32, external=[("raw.bin", 0, 49 * 8 * 4)])[()] = 1
+    assert judged(checked(tmp_path / "virtual.hdf5"))["data in this file"] == "note"
+    assert checked(tmp_path / "links.hdf5").good
+    source.unlink()
+    (tmp_path / "raw.bin").unlink(missing_ok=True)
+    assert "data in this file" in bad(checked(tmp_path / "virtual.hdf5"))
+    with pytest.raises(NotAFeatureFile, match="points to another file"):
+        checked(tmp_path / "links.hdf5")
