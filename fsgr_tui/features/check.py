@@ -94,7 +94,10 @@ def check_file(
     id_rows, missing, extra = _id_rows(file, expected)
     rows += id_rows
     regions = file.layout.suffix == "features"
-    rows += _shapes_row(path, file, regions=regions) if not file.layout.uniform else []
+    if not file.layout.uniform:
+        rows += _shapes_row(path, file, file.ids.tolist(), regions=regions)
+    elif file.manifest is None and not file.layout.padded_keys:
+        rows += _shapes_row(path, file, sample, regions=regions)
     if (file.layout.uniform or regions) and not file.layout.padded_keys:
         values = RowValues(file, deep=deep)
         for start in range(0, len(sample), 64):
@@ -252,10 +255,12 @@ def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], lis
     return rows, missing, extra
 
 
-def _shapes_row(path: Path, file: FeatureFile, *, regions: bool) -> list[CheckRow]:
+def _shapes_row(path: Path, file: FeatureFile, ids: Sequence[int], *, regions: bool) -> list[CheckRow]:
     """Rows of several shapes in one file, counted; images have different numbers of regions, but not of patches."""
     with open_hdf5(path) as hdf5:
-        shapes = Counter(tuple(hdf5[f"{image_id}_{file.layout.suffix}"].shape) for image_id in file.ids.tolist())
+        shapes = Counter(tuple(hdf5[f"{image_id}_{file.layout.suffix}"].shape) for image_id in ids)
+    if len(shapes) == 1:
+        return []
     widths = {shape[1:] for shape in shapes}
     if regions and len(widths) == 1:
         counts = [shape[0] for shape in shapes]

@@ -309,7 +309,7 @@ def _index(
     file: h5py.File, path: Path, wanted: str | None
 ) -> tuple[Layout, NDArray[np.int64], NDArray[np.int64] | None]:
     """The layout, the ids in ascending order, and the offset of each row (None when rows need HDF5)."""
-    by_suffix, other = _sorted_keys(file)
+    by_suffix, other, links = _sorted_keys(file)
     names = KEY_SUFFIXES if wanted is None else (wanted,)
     suffix = next((known for known in names if known in by_suffix), None)
     if suffix is None:
@@ -322,6 +322,8 @@ def _index(
     rows = sorted(by_suffix[suffix])
     first = _dataset(file, rows[0][1], path)
     native = first.dtype.newbyteorder("=") == first.dtype
+    plain = first.chunks is None and not first.is_virtual
+    row_bytes = int(np.prod(first.shape)) * first.dtype.itemsize
     offsets = np.full(len(rows), -1, np.int64)
     uniform = True
     for number, (_, key) in enumerate(rows):
@@ -332,10 +334,12 @@ def _index(
                 f"{path}: {key} points to another file, which is not there.",
                 "Bring that file back to its place, or get a whole copy.",
             ) from None
-        uniform = uniform and row.shape == first.shape
+        # The size stands for the shape where it can: it is asked for in a quarter of the time.
+        same = row.get_storage_size() == row_bytes if plain else row.shape == first.shape
+        uniform = uniform and same
         offset = row.get_offset()
         # What a link leads to lies at that offset of another file.
-        if offset is not None and file.id.links.get_info(key.encode()).type == h5py.h5l.TYPE_HARD:
+        if offset is not None and key not in links:
             offsets[number] = offset
     contiguous = bool((offsets >= 0).all()) and native and uniform and first.external is None
     other += [key for known, pairs in by_suffix.items() if known != suffix for _, key in pairs]
@@ -356,17 +360,24 @@ def _index(
     return layout, ids, offsets if contiguous else None
 
 
-def _sorted_keys(file: h5py.File) -> tuple[dict[str, list[tuple[int, str]]], list[str]]:
-    """(id, key) by what follows the id, and the keys that carry none."""
+def _sorted_keys(file: h5py.File) -> tuple[dict[str, list[tuple[int, str]]], list[str], set[str]]:
+    """(id, key) by what follows the id, the keys that carry none, and the keys that are links to elsewhere."""
     by_suffix: dict[str, list[tuple[int, str]]] = {}
-    other = []
-    for key in file:
+    other: list[str] = []
+    links: set[str] = set()
+
+    def sort(name: bytes, info: Any) -> None:
+        key = name.decode("utf-8", "surrogateescape")
         match = _KEY.fullmatch(key)
         if match:
             by_suffix.setdefault(match[2], []).append((int(match[1]), key))
         else:
             other.append(key)
-    return by_suffix, other
+        if info.type != h5py.h5l.TYPE_HARD:
+            links.add(key)
+
+    file.id.links.iterate(sort, info=True)
+    return by_suffix, other, links
 
 
 def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:

@@ -158,6 +158,11 @@ def test_mixed_shapes_are_counted(tmp_path):
     assert "30 of (49, 8); 10 of (50, 8)" in report.headline
 
 
+def test_mixed_shapes_of_the_same_size_are_found_too(tmp_path):
+    rows = [np.ones((49, 8), np.float32)] * 30 + [np.ones((8, 49), np.float32)] * 10
+    assert "shapes" in bad(checked(legacy(tmp_path / "old.hdf5", rows)))
+
+
 def test_compressed_files_are_usable_and_told_to_be_slow(tmp_path):
     path = tmp_path / "old.hdf5"
     with h5py.File(path, "w") as file:
