@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
 
 from fsgr_tui.cli import follow, options, text
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest, FoundFaults
-from fsgr_tui.core.units import printable
+from fsgr_tui.core.units import format_duration, printable
 from fsgr_tui.features.check import CheckReport
 from fsgr_tui.features.manifest import IDENTITY
 from fsgr_tui.service import checking
@@ -124,12 +125,15 @@ class Progress:
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._began = time.monotonic()
         self._live = text.wants_colour(sys.stderr)
 
     def __call__(self, step: int, total: int) -> None:
         """Show that `step` of `total` are done."""
         if self._live:
-            sys.stderr.write(f"\r\x1b[2K{self._what} {step:,}/{total:,}")
+            left_s = (time.monotonic() - self._began) / step * (total - step) if step else 0
+            left = f"  {format_duration(left_s)} left" if left_s >= 1 else ""
+            sys.stderr.write(f"\r\x1b[2K{self._what} {step:,}/{total:,}{left}")
             sys.stderr.flush()
 
     def end(self) -> None:

@@ -45,7 +45,10 @@ from fsgr_tui.service.selection import ID_KINDS, IdList
     "--ids", "ids_file", type=click.Path(), default="", help="Only these images: .npy, or text with one id a line."
 )
 @click.option(
-    "--annotations", type=click.Path(), default="", help="Captions JSON or folder, to resolve annotation ids in --ids."
+    "--annotations",
+    type=click.Path(),
+    default="",
+    help="Captions JSON or folder: resolves annotation ids in --ids, and gives ids to file names that carry none.",
 )
 @click.option("--ids-are", type=click.Choice(ID_KINDS), default="auto", show_default=True, help="What the ids are.")
 @click.option(
@@ -94,7 +97,7 @@ def command(dry_run: bool, detach: bool, as_json: bool, **asked: Any) -> int:
 def _request(asked: dict[str, Any]) -> extraction.ExtractRequest:
     if asked.pop("labels"):
         asked |= {"stage": "labels", "grid": "native"}
-    ids = IdList(asked.pop("ids_file"), asked.pop("annotations"), asked.pop("ids_are"))
+    ids = IdList(asked.pop("ids_file"), asked["annotations"], asked.pop("ids_are"))
     workers = asked.pop("workers")
     return extraction.ExtractRequest(
         model=ModelChoice(**{name: asked.pop(name) for name in ModelChoice.__struct_fields__}),

@@ -14,7 +14,7 @@ import torch
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter
-from fsgr_tui.core.extraction import ExtractSpec
+from fsgr_tui.core.extraction import Backend, ExtractSpec, Resize
 from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
@@ -25,6 +25,7 @@ from fsgr_tui.features.manifest import Manifest, differences
 from fsgr_tui.features.reader import FeatureFile
 
 DIFFERENCE_IMAGES = 16
+REFERENCE: tuple[Resize, Backend] = ("squash", "pillow")
 
 
 def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
@@ -46,7 +47,7 @@ def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
         )
     manifest = msgspec.structs.replace(
         manifest_of(encoder, model),
-        backend_difference=_backend_difference(spec, images, encoder, events),
+        preprocess_difference=_preprocess_difference(spec, images, encoder, events),
         batch_size=spec.batch_size,
         dataset=spec.dataset,
         splits=spec.splits,
@@ -135,25 +136,30 @@ def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | 
     return file
 
 
-def _backend_difference(spec: ExtractSpec, images: Sequence[Image], encoder: AnyEncoder, events: EventWriter) -> str:
-    """How far the fast backend is from the reference on images of this run; empty for the reference itself."""
-    if spec.model.backend == "pillow":
+def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: AnyEncoder, events: EventWriter) -> str:
+    """How far this run's preprocessing is from the reference (Pillow, squash) on images of its own; empty for itself."""
+    chosen = (spec.model.resize, spec.model.backend)
+    if chosen == REFERENCE:
         return ""
-    reference, fast = [], []
+    reference, ours = [], []
     for image in images[:DIFFERENCE_IMAGES]:
         try:
-            reference.append(load_picture(image.path, encoder.shape.input_px, spec.model.resize).pixels)
-            fast.append(load_picture(image.path, encoder.shape.input_px, spec.model.resize, spec.model.backend).pixels)
+            pair = [load_picture(image.path, encoder.shape.input_px, *how).pixels for how in (REFERENCE, chosen)]
         except UnreadableImage:
-            reference = reference[: len(fast)]
-    if not fast:
+            continue
+        reference.append(pair[0])
+        ours.append(pair[1])
+    if not ours:
         return ""
-    levels = np.abs(np.stack(reference).astype(np.int16) - np.stack(fast))
-    told = f"{spec.model.backend} against pillow on {len(fast)} images: {(levels > 0).mean():.2%} of values differ, by {levels.max()} at the most"
+    levels = np.abs(np.stack(reference).astype(np.int16) - np.stack(ours))
+    told = (
+        f"{' '.join(chosen)} against {' '.join(REFERENCE)} on {len(ours)} images: "
+        f"{(levels > 0).mean():.2%} of values differ, by {levels.max()} at the most"
+    )
     if isinstance(encoder, Encoder) and spec.model.stage != "labels":
-        ours, theirs = (encoder(torch.from_numpy(np.stack(pixels))) for pixels in (fast, reference))
-        told += f"; features by {float((ours - theirs).norm() / theirs.norm()):.1e} (relative L2)"
-    events.notice(told)
+        found, wanted = (encoder(torch.from_numpy(np.stack(pixels))) for pixels in (ours, reference))
+        told += f"; features by {float((found - wanted).norm() / wanted.norm()):.1e} (relative L2)"
+    events.notice(f"{told}.")
     return told
 
 

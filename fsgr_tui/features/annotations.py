@@ -50,8 +50,17 @@ class _Caption(msgspec.Struct, frozen=True, gc=False):
     caption: str
 
 
+class _ImageEntry(msgspec.Struct, frozen=True, gc=False):
+    id: int
+    file_name: str
+
+
 class _CaptionFile(msgspec.Struct, frozen=True):
     annotations: list[_Caption]
+
+
+class _ImageFile(msgspec.Struct, frozen=True):
+    images: list[_ImageEntry]
 
 
 def read_annotations(folder: Path) -> Annotations:
@@ -92,6 +101,21 @@ def captioned_images(path: Path) -> dict[int, int]:
             f"There are no captions at {path}.", "Name a captions JSON, or a folder with captions_train2014.json."
         )
     return {pair.annotation_id: pair.image_id for file in files for pair in _read_captions(file).values()}
+
+
+def named_images(path: Path) -> dict[str, int]:
+    """Image id by file name, as the `images` of a captions JSON (or of a folder's) give them; empty where none does.
+
+    Data sets whose names carry no number (NoCaps) tell their ids here alone.
+    """
+    names: dict[str, int] = {}
+    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        try:
+            listed = msgspec.json.decode(file.read_bytes(), type=_ImageFile)
+        except (OSError, msgspec.MsgspecError):
+            continue
+        names |= {entry.file_name.rpartition("/")[2]: entry.id for entry in listed.images}
+    return names
 
 
 def captioned_ids(path: Path) -> CaptionedIds:

@@ -322,8 +322,8 @@ def _manifest_row(file: FeatureFile) -> CheckRow:
         f"{manifest.clip_model} ({weights}), {manifest.activation}, {manifest.image_px} px {manifest.resize}, "
         f"{manifest.stage}, pooling {manifest.pooling}, {manifest.precision}"
     )
-    if manifest.backend_difference:
-        found += f"; {manifest.backend_difference}"
+    if manifest.preprocess_difference:
+        found += f"; {manifest.preprocess_difference}"
     if manifest.weights.startswith("random:"):
         return CheckRow(
             "manifest",

@@ -40,7 +40,8 @@ class Manifest(msgspec.Struct, frozen=True):
         grid, pooling: the stored grid, and how the native one became it.
         tokens, width, dtype: a row is an array (tokens, width) of dtype; (tokens,) for labels, (px, px, 3) for pixels.
         global_width: channels of the class token that is stored beside each row; 0 for none.
-        backend_difference: how far the pixels and features are from the reference decoder's, as measured in the run.
+        preprocess_difference: how far pixels and features are from those of the reference preprocessing (Pillow, squash), as
+            measured in the run.
         classes_sha256: for labels, the digest of the text embeddings that they index.
         precision: arithmetic of the tower: fp32, bf16 or fp16.
         dataset, splits: where the images came from.
@@ -68,7 +69,7 @@ class Manifest(msgspec.Struct, frozen=True):
     precision: str
     global_width: int = 0
     classes_sha256: str = ""
-    backend_difference: str = ""
+    preprocess_difference: str = ""
     device: str = ""
     batch_size: int = 0
     dataset: str = ""

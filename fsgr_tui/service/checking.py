@@ -86,7 +86,7 @@ def start_recompute(request: CheckRequest) -> RunFolder:
         )
     images = [
         image
-        for image in select_images(request.image_root, _splits(request, file), request.id_pattern)
+        for image in select_images(request.image_root, _splits(request, file), request.id_pattern, request.annotations)
         if image.id in file
     ]
     if not images:
@@ -149,7 +149,9 @@ def _expected(request: CheckRequest) -> Expected:
         annotated = captioned_ids(Path(request.annotations))
         expected = Expected(annotated.image_ids, annotated.source, annotated.annotation_ids)
     elif request.image_root:
-        images = select_images(request.image_root, _splits(request, FeatureFile(request.path)), request.id_pattern)
+        images = select_images(
+            request.image_root, _splits(request, FeatureFile(request.path)), request.id_pattern, request.annotations
+        )
         expected = Expected(frozenset(image.id for image in images), request.image_root)
     identity, source = _identity(request)
     return msgspec.structs.replace(expected, identity=identity, identity_source=source)

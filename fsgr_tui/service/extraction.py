@@ -32,6 +32,7 @@ class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         splits: split folders or "karpathy".
         id_pattern: regular expression whose first group is the image id, for names of other data sets.
+        annotations: captions JSON or folder; gives ids to names that carry none, and resolves annotation ids.
         ids: restricts the images to a list.
         shard: "i/n": only the i-th of n parts, into a file of its own name.
         shown: the command line as typed.
@@ -46,6 +47,7 @@ class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     overwrite: bool = False
     id_pattern: str = ""
+    annotations: str = ""
     ids: IdList | None = None
     shard: str = ""
     shown: tuple[str, ...] = ()
@@ -77,7 +79,7 @@ def prepare(request: ExtractRequest) -> Prepared:
     """
     tower = find_model(request.model.clip_model)
     shape = request.model.shape(tower)
-    selected = Selection(select_images(request.image_root, request.splits, request.id_pattern))
+    selected = Selection(select_images(request.image_root, request.splits, request.id_pattern, request.annotations))
     if request.ids is not None:
         selected = restricted(selected.images, request.ids)
     images, output = selected.images, Path(request.output)

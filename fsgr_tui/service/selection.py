@@ -12,7 +12,7 @@ import numpy as np
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, did_you_mean
-from fsgr_tui.features.annotations import captioned_images
+from fsgr_tui.features.annotations import captioned_images, named_images
 from fsgr_tui.features.images import Image
 from fsgr_tui.probes.dataset import list_images, require_folder, split_folder
 
@@ -45,8 +45,12 @@ class IdList(msgspec.Struct, frozen=True):
     kind: IdKind = "auto"
 
 
-def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") -> tuple[Image, ...]:
+def select_images(
+    image_root: str, splits: Sequence[str], id_pattern: str = "", annotations: str = ""
+) -> tuple[Image, ...]:
     """The images of the splits, in ascending order of their ids.
+
+    A name's id is the one that the annotations give it, else the one that it carries by the rule or the pattern.
 
     Raises:
         BadRequest: a folder is missing or holds no images, a name carries no id, or two files carry the same one.
@@ -54,6 +58,7 @@ def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") 
     if not splits:
         raise BadRequest("No split was given.", "Add --split train2014 (or val2014, karpathy, ...).")
     pattern = _compiled(id_pattern)
+    named = named_images(Path(annotations)) if annotations else {}
     root = Path(image_root)
     require_folder(root)
     by_id: dict[int, str] = {}
@@ -68,7 +73,7 @@ def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") 
             )
         before = len(by_id)
         for image in list_images(folder):
-            image_id = coco.image_id(image.name, pattern)
+            image_id = named.get(image.name, coco.image_id(image.name, pattern))
             if image_id is None:
                 unnamed.append(image.path)
             elif image_id in by_id:
@@ -86,7 +91,8 @@ def select_images(image_root: str, splits: Sequence[str], id_pattern: str = "") 
         raise BadRequest(
             f"{len(unnamed):,} image names carry no id, e.g. {unnamed[0]}.",
             f"The rule: {coco.ID_RULE}. For other names give --id-pattern with the digits in a group, "
-            "e.g. --id-pattern '_([0-9]+)_small$'; or move those files out of the folder.",
+            "e.g. --id-pattern '_([0-9]+)_small$'; or --annotations with a captions JSON whose `images` name them (NoCaps); "
+            "or move those files out of the folder.",
         )
     return tuple(Image(image_id, by_id[image_id]) for image_id in sorted(by_id))
 

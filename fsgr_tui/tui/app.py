@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
+from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.look import THEME
@@ -214,6 +216,8 @@ class ScreenApp(App[int]):
     def _fetch_jobs(self, chosen: str) -> None:
         try:
             seen = self._services.jobs(chosen)
+        except Problem as problem:
+            seen = replace(self._seen, fault=problem.what)
         finally:
             self._looking = False
         if seen != self._seen:

@@ -8,7 +8,7 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.extraction import PRECISIONS, ModelChoice, Precision
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.planner import feature_path
-from fsgr_tui.core.tower import DTYPES, GRIDS, Dtype, Grid
+from fsgr_tui.core.tower import DTYPES, GRIDS, Dtype, Grid, canonical_name
 from fsgr_tui.tui.intent_form import number, path, words
 from fsgr_tui.tui.widgets.form import Field
 
@@ -39,7 +39,7 @@ def texts_for(plan: Plan, features_dir: str, workers: int) -> dict[str, str]:
     return {
         "image_root": plan.dataset.root,
         "splits": " ".join(splits),
-        "output": feature_path(features_dir, choice.clip_model, choice.grid, splits),
+        "output": output_for(features_dir, choice.clip_model, choice.grid, splits),
         "clip_model": choice.clip_model,
         "weights": "openai",
         "grid": choice.grid,
@@ -49,6 +49,20 @@ def texts_for(plan: Plan, features_dir: str, workers: int) -> dict[str, str]:
         "precision": "auto",
         "existing": REFUSE,
     }
+
+
+def output_for(features_dir: str, clip_model: str, grid: str, splits: tuple[str, ...]) -> str:
+    """The planner's file name for a choice."""
+    return feature_path(features_dir, canonical_name(clip_model), grid, splits)
+
+
+def output_follows(before: dict[str, str], now: dict[str, str], features_dir: str) -> str:
+    """The output for a form that was edited: a name that tells what is in the file follows it, any other one stays."""
+
+    def named(texts: dict[str, str]) -> str:
+        return output_for(features_dir, texts["clip_model"], texts["grid"], words(texts["splits"]))
+
+    return named(now) if now["output"] == before["output"] == named(before) else now["output"]
 
 
 def request_for(texts: dict[str, str]) -> ExtractRequest:

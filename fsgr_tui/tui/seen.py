@@ -23,11 +23,17 @@ class JobCourse:
 
 @dataclass(frozen=True)
 class JobsSeen:
-    """All jobs at one moment, the newest first; `unreadable` names the run folders that say nothing."""
+    """All jobs at one moment, the newest first.
+
+    Attributes:
+        unreadable: the run folders that say nothing.
+        fault: why nothing newer is known; empty when all is well.
+    """
 
     statuses: tuple[JobStatus, ...] = ()
     course: JobCourse | None = None
     unreadable: tuple[str, ...] = ()
+    fault: str = ""
 
     @property
     def running(self) -> tuple[JobStatus, ...]:

@@ -6,12 +6,13 @@ to import (h5py behind the check) is imported at the first call.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.plan import Intent, Plan
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
     from fsgr_tui.tui.watching import RunWatch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FEATURE_SUFFIXES = (".hdf5", ".h5")
 
@@ -66,18 +70,38 @@ class Services:
 
 def real_services() -> Services:
     """The services of this machine."""
-    watch: list[RunWatch] = []
+    return Services(
+        plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
+        files=_told(_files), check=_told(_check), now=time.time,
+    )  # fmt: skip
 
-    def jobs(chosen: str) -> JobsSeen:
+
+class _Jobs:
+    """Keeps the reader of run folders, which follows files from one look to the next."""
+
+    def __init__(self) -> None:
+        self._watch: RunWatch | None = None
+
+    def look(self, chosen: str) -> JobsSeen:
         from fsgr_tui.tui.watching import RunWatch
 
-        watch[:] = watch or [RunWatch()]
-        return watch[0].look(chosen)
+        self._watch = self._watch or RunWatch()
+        return self._watch.look(chosen)
 
-    return Services(
-        plan=_plan, replan=_replan, workers=_workers, prepare=_prepare, start=_start, jobs=jobs, stop=_stop,
-        files=_files, check=_check, now=time.time,
-    )  # fmt: skip
+
+def _told(service: Callable[P, R]) -> Callable[P, R]:
+    """The service with faults of the file system as problems: a file server that fails must not end the screen."""
+
+    @functools.wraps(service)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return service(*args, **kwargs)
+        except OSError as error:
+            raise MachineCannot(
+                f"{error.filename or 'A file'}: {error.strerror or error}.", "Look again when it is back."
+            ) from error
+
+    return asked
 
 
 def _plan(intent: Intent, image_root: str | None, features_dir: str) -> Plan:

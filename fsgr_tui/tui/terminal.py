@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import sys
-import termios
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -189,11 +188,3 @@ def leave_on_signals(app: App[Any]) -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Under nohup the signal stays ignored; the driver's watch ends the screen with its terminal.
         loop.add_signal_handler(signal.SIGHUP, leave, app, EXIT_HUNG_UP)
-
-
-def saved_modes() -> list[Any] | None:
-    """The terminal's modes as they are now."""
-    try:
-        return termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
-    except termios.error:
-        return None

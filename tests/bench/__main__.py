@@ -56,7 +56,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(MODULES)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(MODULES)}; all by default"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds; figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there as well")
     asked = parser.parse_args()
@@ -78,7 +80,9 @@ def _run(name: str, bench: Bench) -> list[Table]:
 
 def _sum_up(tables: list[Table]) -> None:
     missed = [f"{table.name}: {row.what}" for table in tables for row in table.missed]
-    print(f"Targets missed: {len(missed)}" + "".join(f"\n  {line}" for line in missed) if missed else "No target missed.")
+    print(
+        f"Targets missed: {len(missed)}" + "".join(f"\n  {line}" for line in missed) if missed else "No target missed."
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def write_gzip(path: Path, rows: np.ndarray) -> None:
 
 def write_ours(path: Path, rows: np.ndarray) -> None:
     _, tokens, width = rows.shape
-    manifest = make_manifest(tokens=tokens, width=width, dtype=rows.dtype.name, grid="7x7" if tokens == 49 else "native")
+    manifest = make_manifest(
+        tokens=tokens, width=width, dtype=rows.dtype.name, grid="7x7" if tokens == 49 else "native"
+    )
     build = FeatureBuild.start(path, manifest, range(len(rows)))
     build.write(range(len(rows)), rows)
     build.publish()

@@ -121,7 +121,9 @@ def _processor() -> str:
 
 
 def _flags() -> str:
-    return ", ".join(flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in _cpuinfo("flags").split())
+    return ", ".join(
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in _cpuinfo("flags").split()
+    )
 
 
 def _file_system(folder: Path) -> str:

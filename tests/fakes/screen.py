@@ -18,9 +18,9 @@ from fsgr_tui.core.planner import make_plan
 from fsgr_tui.core.tower import find_tower
 from fsgr_tui.core.units import GB, GIB, Unknown
 from fsgr_tui.features.check import CheckReport, Tell
-from fsgr_tui.features.values import CheckRow
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
+from fsgr_tui.features.values import CheckRow
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
 from fsgr_tui.tui.app import ScreenApp
@@ -139,6 +139,8 @@ class World:
     files: tuple[FoundFile, ...] = ()
     outcome: CheckReport | Problem = GOOD_REPORT
     fault: Problem | None = None
+    plan_fault: Problem | None = None
+    jobs_fault: Problem | None = None
     started: list[ExtractRequest] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     checked: list[tuple[str, str]] = field(default_factory=list)
@@ -152,6 +154,8 @@ class World:
         return plan(intent, self.machine, self.facts)
 
     def replan(self, old: Plan, _features_dir: str) -> Plan:
+        if self.plan_fault is not None:
+            raise self.plan_fault
         return plan(old.intent, self.machine, old.dataset)
 
     def prepare(self, request: ExtractRequest) -> Prepared:
@@ -173,17 +177,16 @@ class World:
         return RUNNING.name
 
     def jobs(self, chosen: str) -> JobsSeen:
-        course = next((course for course in (COURSE, FAILED_COURSE) if course.name == chosen), None)
-        status = self.seen.find(chosen) or (self.seen.statuses[0] if self.seen.statuses else None)
-        fallback = JobCourse(status.name) if status else None
-        return replace(
-            self.seen,
-            course=course
-            if course and status and course.name == status.name
-            else self.seen.course
-            if self.seen.course and status and self.seen.course.name == status.name
-            else fallback,
-        )
+        """As the real one: with the course of the chosen job, or of the first."""
+        if self.jobs_fault is not None:
+            raise self.jobs_fault
+        status = self.seen.find(chosen) or next(iter(self.seen.statuses), None)
+        if status is None:
+            return self.seen
+        known = [
+            course for course in (self.seen.course, COURSE, FAILED_COURSE) if course and course.name == status.name
+        ]
+        return replace(self.seen, course=known[0] if known else JobCourse(status.name))
 
     def list_files(self, _features_dir: str, _further: Iterable[str]) -> tuple[FoundFile, ...]:
         return self.files

@@ -166,14 +166,44 @@ def test_the_fast_backend_differs_by_one_level_and_says_how_much(demo_root, tmp_
     done = extract(demo_root, tmp_path / "f.hdf5", "--backend", "torchvision")
     manifest = FeatureFile(tmp_path / "f.hdf5").manifest
     assert manifest.decoder == "torchvision"
-    assert "relative L2" in manifest.backend_difference
-    assert "torchvision against pillow" in done.stderr
+    assert "relative L2" in manifest.preprocess_difference
+    assert "squash torchvision against squash pillow" in done.stderr
     for path in sorted((demo_root / "images/train2014").iterdir())[:6]:
         for resize in ("squash", "crop"):
             reference = load_picture(str(path), 224, resize).pixels.astype(int)
             levels = np.abs(load_picture(str(path), 224, resize, "torchvision").pixels - reference)
             assert levels.max() <= 2
             assert (levels > 0).mean() < 0.1
+
+
+def test_how_far_a_centre_crop_is_from_squashing_is_measured_and_recorded(demo_root, tmp_path):
+    extract(demo_root, tmp_path / "f.hdf5", "--resize", "crop")
+    told = FeatureFile(tmp_path / "f.hdf5").manifest.preprocess_difference
+    assert told.startswith("crop pillow against squash pillow on 16 images")
+    assert float(told.partition("features by ")[2].split()[0]) > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_tower_gives_the_same_features():
+    assert torch.allclose(encoder(compiled=True)(pixels()), encoder()(pixels()), atol=1e-4)
+
+
+def test_names_without_a_number_get_their_ids_from_the_captions(demo_root, tmp_path):
+    """NoCaps names its images by hexadecimal numbers, and tells the ids in its JSON alone."""
+    folder = tmp_path / "images" / "val"
+    folder.mkdir(parents=True)
+    listed = []
+    for number, source in enumerate(sorted((demo_root / "images/train2014").iterdir())[:3]):
+        shutil.copy(source, folder / f"00{number}ea2087020901.jpg")
+        listed.append({"id": 4000 + number, "file_name": f"00{number}ea2087020901.jpg"})
+    (tmp_path / "nocaps.json").write_text(json.dumps({"images": listed, "annotations": []}))
+    done = run_cli(
+        "extract", "--image-root", str(tmp_path / "images"), "--split", "val", "--output-path", str(tmp_path / "f.hdf5"), *TOWER,
+        "--annotations", str(tmp_path / "nocaps.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert FeatureFile(tmp_path / "f.hdf5").ids.tolist() == [4000, 4001, 4002]
 
 
 def annotations(demo_root: Path) -> tuple[list[int], dict[int, int]]:

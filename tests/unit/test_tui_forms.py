@@ -151,3 +151,16 @@ def test_nothing_said_is_not_zero():
 
 def test_tests_do_not_write_into_the_working_folder():
     assert not Path("features.npz").exists()
+
+
+def test_a_name_that_tells_what_is_in_the_file_follows_the_form():
+    now = {**TEXTS, "clip_model": "ViT-L/14", "grid": "native"}
+    assert (
+        extract_form.output_follows(TEXTS, now, fakes.FEATURES) == "/data/features/coco_karpathy_vit-l-14_native.hdf5"
+    )
+
+
+def test_a_name_of_ones_own_stays():
+    mine = {**TEXTS, "output": "/mine.hdf5"}
+    assert extract_form.output_follows(mine, {**mine, "grid": "native"}, fakes.FEATURES) == "/mine.hdf5"
+    assert extract_form.output_follows(TEXTS, mine, fakes.FEATURES) == "/mine.hdf5"

@@ -30,3 +30,11 @@ def test_a_folder_that_may_not_be_read_is_a_fault_with_its_name(tmp_path):
     loop.symlink_to(loop)
     with pytest.raises(MachineCannot, match="loop"):
         real_services().files(str(loop), ())
+
+
+def test_a_fault_of_the_file_system_is_a_problem_with_its_name_and_not_a_crash(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    runs.write_text("no folder")
+    monkeypatch.setenv("FSGR_TUI_RUNS", str(runs))
+    with pytest.raises(MachineCannot, match="runs: Not a directory"):
+        real_services().jobs("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,8 +12,8 @@ from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.units import format_duration
-from fsgr_tui.tui.format import DIM, STATE_STYLES, count_words, rate_words, share
+from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.tui.format import DIM, STATE_STYLES, WARN, count_words, rate_words, share
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen, output_of
@@ -82,7 +83,6 @@ class JobsPlace(Place):
 
     def on_mount(self) -> None:
         """Draw what is known."""
-        self._table.border_title = " Jobs "
         self._draw()
 
     def on_screen_resume(self) -> None:
@@ -153,8 +153,7 @@ class JobsPlace(Place):
 
     def _draw(self) -> None:
         self._table.show([job_row(status) for status in self._seen.statuses])
-        if self._seen.unreadable:
-            self._table.border_title = f" Jobs, and {len(self._seen.unreadable)} run folders that cannot be read "
+        self._table.border_title = title(self._seen)
         status, course = self.chosen, self._seen.course
         self._table.display = self._log.display = bool(self._seen.statuses)
         if status is None:
@@ -164,6 +163,14 @@ class JobsPlace(Place):
             self._job.show(status, course)
             self._log.show(course)
         self.refresh_bindings()
+
+
+def title(seen: JobsSeen) -> Text:
+    """The table's title, with what keeps it from being whole."""
+    words = Text(" Jobs ")
+    if seen.unreadable:
+        words.append(f"· {len(seen.unreadable)} run folders cannot be read ", WARN)
+    return words.append(f"· not up to date: {printable(seen.fault)} ", WARN) if seen.fault else words
 
 
 def job_row(status: JobStatus) -> Row:

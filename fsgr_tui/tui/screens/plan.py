@@ -75,7 +75,7 @@ class PlanPlace(Place):
         self._services = services
         self._wanted = wanted
         self._plan: Plan | None = None
-        self._busy = False
+        self._busy = self._showing = False
 
     def body(self) -> ComposeResult:
         """The panels; the first row holds the answer and what it stands on."""
@@ -134,18 +134,19 @@ class PlanPlace(Place):
         finally:
             self._busy = False
         # A plan for another intent may have come in the meantime.
-        if fresh != plan and self._plan is plan:
+        if self._plan is plan and (fresh != plan or not self._showing):
             self.post_message(self.Planned(fresh))
 
     def on_plan_place_planned(self, message: Planned) -> None:
         """Draw the plan; panels whose text stayed the same send nothing."""
-        self._plan = message.plan
+        self._plan, self._showing = message.plan, True
         for panel in PANELS:
             self.query_one(panel).show(message.plan)
         self.query_one(CriteriaPanel).show(message.plan)
 
     def on_plan_place_not_planned(self, message: NotPlanned) -> None:
         """Say why there is no plan, where the verdict would be."""
+        self._showing = False
         for panel in PANELS:
             self.query_one(panel).clear()
         self.query_one(VerdictPanel).show_problem(message.problem.what, message.problem.fix)

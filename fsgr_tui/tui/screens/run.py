@@ -17,7 +17,7 @@ from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.extract_form import FIELDS, OVERWRITE, command_line, request_for, texts_for
+from fsgr_tui.tui.extract_form import FIELDS, OVERWRITE, command_line, output_follows, request_for, texts_for
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN
 from fsgr_tui.tui.intent_form import BadField, path
 from fsgr_tui.tui.screens.asking import Question
@@ -87,6 +87,7 @@ class RunPlace(Place):
         self._plan: Plan | None = None
         self._features_dir = ""
         self._filled_for: Plan | None = None
+        self._texts: dict[str, str] = {field.name: "" for field in FIELDS}
         self._starting = False
         self._pause: Timer | None = None
 
@@ -126,13 +127,17 @@ class RunPlace(Place):
 
     def on_run_place_defaults(self, message: Defaults) -> None:
         """Fill the form, and look at it."""
+        self._texts = message.texts
         self.query_one(Form).fill(message.texts)
         self._look_at_form()
 
     def on_form_edited(self) -> None:
         """Show the command at once, and what speaks against it when the hand rests."""
         self._filled_for = None
-        self.query_one(CommandPanel).show(command_line(self.query_one(Form).values))
+        form = self.query_one(Form)
+        form.fill({"output": output_follows(self._texts, form.values, self._features_dir)})
+        self._texts = form.values
+        self.query_one(CommandPanel).show(command_line(self._texts))
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(PAUSE_S, self._look_at_form)
@@ -193,7 +198,7 @@ class RunPlace(Place):
         )
         form.show_fault(name, outcome.what, outcome.fix)
         elsewhere = layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix))
-        words.say(elsewhere if not name else Text(f"Cannot start yet: look at {label_of(name)}.", WARN))
+        words.say(elsewhere if not name else Text(f'Cannot start yet: look at the field "{label_of(name)}".', WARN))
 
 
 def ready_words(prepared: Prepared) -> Text:

@@ -89,7 +89,9 @@ class Form(VerticalScroll, can_focus=False):
     def fill(self, values: Mapping[str, str]) -> None:
         """Set values without telling of it as an edit."""
         for name, value in values.items():
-            self._fields[name].value = value
+            # Setting what is there already would move the cursor.
+            if self._fields[name].value != value:
+                self._fields[name].value = value
         self._known = self.values
 
     def show_fault(self, name: str, what: str, fix: str) -> None:

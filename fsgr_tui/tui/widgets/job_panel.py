@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 
-from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.job import JobProgress, JobStatus
 from fsgr_tui.core.units import format_duration, printable
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, STATE_STYLES, WARN, WAY_B, bar, columns, count_words, cut, marked, rate_words
@@ -109,11 +109,16 @@ def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) 
 
 def _speed(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> list[Text]:
     progress = status.progress
-    line = Text(rate_words(progress), "bold" if status.state == "running" else "")
-    if progress.eta_s is not None and not status.ended_for_good:
-        line.append(f"  {format_duration(progress.eta_s)} left", "bold")
+    live = not status.ended_for_good
+    mean = status.result.get("images_per_s")
+    said = [(rate_words(progress), "bold")] if live else []
+    if live and progress.eta_s is not None:
+        said.append((f"{format_duration(progress.eta_s)} left", "bold"))
+    if not live and isinstance(mean, float):
+        said.append((rate_words(JobProgress(rate=mean, unit="images")), ""))
     if status.started is not None and status.ended is not None:
-        line.append(f"  took {format_duration(status.ended - status.started)}", DIM)
+        said.append((f"took {format_duration(status.ended - status.started)}", DIM))
+    line = Text("  ").join(Text(*words) for words in said if words[0])
     if len(course.rates) < 2:
         return [line]
     if plot_rows > 1:

@@ -1,0 +1,187 @@
+"""Time and memory with as many keys as COCO has images, and whether memory grows with the number of images."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import re
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fsgr_tui.features import build as builds
+from fsgr_tui.features.build import FeatureBuild
+from fsgr_tui.features.manifest import Manifest
+from fsgr_tui.features.reader import FeatureFile
+from tests.bench.table import Row, Table
+from tests.conftest import make_manifest
+
+if TYPE_CHECKING:
+    from tests.bench.__main__ import Bench
+
+KEYS = 123_287
+RESUMED_ROWS = 10_000
+READ_ROWS = 10_000
+BATCH = 150
+SECONDS = 10.0
+GROWTH_MB = 20.0
+
+
+class Spent(NamedTuple):
+    """What a step took in a process of its own: seconds, memory of the process before, and its highest since."""
+
+    seconds: float
+    before_mb: float
+    peak_mb: float
+
+
+def run(bench: Bench) -> list[Table]:
+    return [_keys(bench), _images(bench)]
+
+
+def _keys(bench: Bench) -> Table:
+    keys = KEYS // 10 if bench.quick else KEYS
+    steps: tuple[tuple[str, Callable[..., None]], ...] = (
+        ("create all keys", _create),
+        (f"open for resume, {RESUMED_ROWS:,} confirmed rows checked", _resume),
+        ("publish (without reading the rows back)", _publish),
+        ("open and index for reading (FeatureFile)", FeatureFile),
+        (f"read {READ_ROWS:,} random rows, batches of {BATCH}", _read),
+    )
+    many, few = bench.folder / "many.hdf5", bench.folder / "few.hdf5"
+    rows = []
+    for what, step in steps:
+        bench.say(f"memory: {what}")
+        at_all, at_a_tenth = (
+            _apart(step, path, *((count,) if step in (_create, _resume, _publish) else ()))
+            for path, count in ((many, keys), (few, keys // 10))
+        )
+        rows.append(_as_row(what, at_all, at_a_tenth))
+    apparent, real = many.stat().st_size, many.stat().st_blocks * 512
+    notes = (
+        f"49x768 float16 rows; a sparse file of {apparent / 1e9:.2f} GB that takes {real / 1e6:,.0f} MB here, so reading costs no disk; "
+        "each step in a process of its own",
+        "in a cell: seconds; memory that the step added at its peak / peak of the whole process",
+        "left out: reserving space, and reading every row back before publishing (the disk's speed decides both)",
+    )
+    return Table("memory", f"{keys:,} keys", f"{keys // 10:,} keys", rows, (), notes)
+
+
+def _as_row(what: str, ours: Spent, tenth: Spent) -> Row:
+    shown = (
+        f"{spent.seconds:.2f} s; {spent.peak_mb - spent.before_mb:.0f} / {spent.peak_mb:.0f} MB"
+        for spent in (ours, tenth)
+    )
+    return Row(what, *shown, target=f"<= {SECONDS:.0f} s", met=ours.seconds <= SECONDS)
+
+
+def _create(path: Path, keys: int) -> None:
+    builds.allocate = os.ftruncate
+    FeatureBuild.start(path, _manifest(), range(keys)).close()
+
+
+def _resume(path: Path, keys: int) -> None:
+    builds.allocate = os.ftruncate
+    FeatureBuild.start(path, _manifest(), range(keys), resume=True).close()
+
+
+def _publish(path: Path, keys: int) -> None:
+    builds.allocate = os.ftruncate
+    build = FeatureBuild.start(path, _manifest(), range(keys), resume=True)
+    build._rows_that_fail = lambda _tell: []
+    _confirm(build, build.missing)
+    build.publish()
+    build.close()
+
+
+def _read(path: Path) -> None:
+    file = FeatureFile(path)
+    chance, ids = random.Random(0), file.ids.tolist()
+    out = np.empty((BATCH, *file.row_shape), file.dtype)
+    for _ in range(0, READ_ROWS, BATCH):
+        file.read(chance.choices(ids, k=BATCH), out)
+
+
+def _manifest() -> Manifest:
+    return make_manifest(tokens=49, width=768)
+
+
+def _confirm(build: FeatureBuild, rows: list[int]) -> None:
+    """Confirm rows that were never written: they read as zeros."""
+    build.confirm(rows, [zlib.crc32(bytes(build.manifest.row_bytes))] * len(rows))
+
+
+def _confirm_some(path: Path, keys: int) -> None:
+    builds.allocate = os.ftruncate
+    build = FeatureBuild.start(path, _manifest(), range(keys), resume=True)
+    _confirm(build, build.missing[:RESUMED_ROWS])
+    build.close()
+
+
+def _images(bench: Bench) -> Table:
+    few, many = (500, 1500) if bench.quick else (500, 5000)
+    spent = {}
+    for count in (few, many):
+        bench.say(f"memory: extraction of {count:,} tiny images")
+        spent[count] = _apart(_extract, bench.folder / f"{count}.hdf5", count)
+    growth = spent[many].peak_mb - spent[few].peak_mb
+    row = Row(
+        f"peak memory of an extraction, {many:,} images against {few:,}",
+        f"{spent[many].peak_mb:.0f} MB",
+        f"{spent[few].peak_mb:.0f} MB",
+        target=f"<= {GROWTH_MB:.0f} MB more",
+        met=growth <= GROWTH_MB,
+    )
+    notes = (
+        f"difference {growth:+.1f} MB; the pixels of the further images alone are {(many - few) * 224 * 224 * 3 / 1e6:,.0f} MB",
+        f"demo tower, batch 64, torch included; {spent[many].seconds:.0f} s and {spent[few].seconds:.0f} s",
+    )
+    return Table("memory", "an extraction's memory and the number of images", f"{few:,} images", [row], (), notes)
+
+
+def _extract(path: Path, count: int) -> None:
+    from fsgr_tui.extract.encoder import make_encoder, manifest_of
+    from fsgr_tui.extract.pipeline import Extraction
+    from tests.bench.child import CHOICE, tiny_pictures
+    from tests.bench.extraction import _Silent
+
+    images = tiny_pictures(path.with_suffix(".pictures"), count)
+    encoder = make_encoder(CHOICE)
+    build = FeatureBuild.start(path, manifest_of(encoder, CHOICE), range(count))
+    run = Extraction(
+        build, images, encoder, resize="squash", batch_size=64, workers=2, events=_Silent(), stopping=lambda: False
+    )
+    run.run()
+    build.publish()
+    build.close()
+
+
+def _apart(step: Callable[..., Any], *asked: Any) -> Spent:
+    """Run a step in a new process, so that its memory is its own."""
+    if step is _resume:
+        _apart(_confirm_some, *asked)
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    process = context.Process(target=_measured, args=(step, asked, results))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{step.__name__} ended with {process.exitcode}")
+    return results.get()
+
+
+def _measured(step: Callable[..., Any], asked: tuple[Any, ...], results: Any) -> None:
+    before = _memory_mb("VmRSS")
+    began = time.perf_counter()
+    step(*asked)
+    results.put(Spent(time.perf_counter() - began, before, _memory_mb("VmHWM")))
+
+
+def _memory_mb(field: str) -> float:
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(match[1]) / 1000 if match else float("nan")
