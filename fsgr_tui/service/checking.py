@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from fsgr_tui.core import coco
-from fsgr_tui.core.errors import BadRequest, MissingExtra
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice, RecomputeSpec
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.tower import DTYPES
@@ -22,8 +22,9 @@ from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.features.values import CheckRow
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.probes.models import find_model, is_installed
-from fsgr_tui.service.extraction import default_workers, require_weights
+from fsgr_tui.probes.models import find_model
+from fsgr_tui.service.extraction import default_workers
+from fsgr_tui.service.model_choice import require_packages, require_weights
 from fsgr_tui.service.selection import select_images
 
 
@@ -71,9 +72,7 @@ def start_recompute(request: CheckRequest) -> RunFolder:
     """
     if not request.image_root:
         raise BadRequest("--recompute needs the images.", "Add --image-root and --split.")
-    for package in ("torch", "open_clip"):
-        if not is_installed(package):
-            raise MissingExtra("check --recompute", "extract", package)
+    require_packages("check --recompute")
     file = FeatureFile(request.path)
     manifest = file.manifest
     if manifest is None:

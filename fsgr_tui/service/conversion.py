@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core import jsontext
-from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
+from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ConvertSpec, FormatName
 from fsgr_tui.core.job import Cause, JobState, JobStatus
 from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE
@@ -23,8 +23,8 @@ from fsgr_tui.features.formats.draft import draft_folder
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import LOCAL_DISKS, DiskSystem, probe_disk
-from fsgr_tui.probes.models import is_installed
 from fsgr_tui.service.extraction import SMALL_RESERVE_SHARE
+from fsgr_tui.service.model_choice import require_packages
 
 CONVERT_SCHEMA = "fsgr-tui/convert/1"
 
@@ -149,10 +149,10 @@ def _require_free_name(target: Path, *, overwrite: bool) -> None:
 
 
 def _require_packages(kinds: set[FormatName]) -> None:
-    if "pt" in kinds and not is_installed("torch"):
-        raise MissingExtra("convert", "extract", "torch")
-    if "lmdb" in kinds and not is_installed("lmdb"):
-        raise MissingExtra("convert", "convert", "lmdb")
+    if "pt" in kinds:
+        require_packages("convert", ("torch",))
+    if "lmdb" in kinds:
+        require_packages("convert", ("lmdb",), extra="convert")
 
 
 def _require_room(target: Path, kind: FormatName, need: catalogue.Need, disks: DiskSystem) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fsgr_tui.core.errors import MachineCannot, MissingExtra
+from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.guide import (
     GUIDE_PRECOMPUTED_BATCH,
@@ -22,10 +22,10 @@ from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.core.training import MODES, CaptionerSize, Mode
 from fsgr_tui.core.units import format_bytes, format_duration
 from fsgr_tui.features.check import CheckReport
-from fsgr_tui.probes.models import is_installed
 from fsgr_tui.service.checking import CheckRequest
 from fsgr_tui.service.extraction import ExtractRequest, default_workers
 from fsgr_tui.service.markdown import Rows
+from fsgr_tui.service.model_choice import require_packages
 from fsgr_tui.service.training import TrainRequest
 
 DEMO_SCHEMA = "fsgr-tui/demo/1"
@@ -129,9 +129,7 @@ def make_data(demo: Demo) -> dict[str, Any]:
         MissingExtra: Pillow is not installed.
         MachineCannot: the folder cannot be used.
     """
-    for package in ("PIL", "torch", "torchvision", "open_clip"):
-        if not is_installed(package):
-            raise MissingExtra("demo", "extract", package)
+    require_packages("demo")
     argv = [sys.executable, "-m", "fsgr_tui.demo", demo.root, "--train", str(TRAIN_IMAGES), "--val", str(VAL_IMAGES)]
     made = subprocess.run(argv, capture_output=True, text=True, check=False)
     if made.returncode:

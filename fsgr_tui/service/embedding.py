@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from fsgr_tui.core.errors import BadRequest, MissingExtra
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice, TextEmbedSpec
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.probes.models import find_model, is_installed
-from fsgr_tui.service.extraction import require_weights
+from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
 
 
 def start(
@@ -30,10 +29,8 @@ def start(
         BadRequest: a file is missing, the output exists, or a template has no place for the name.
         MissingExtra: torch is not installed.
     """
-    for package in ("torch", "open_clip"):
-        if not is_installed(package):
-            raise MissingExtra("text-embed", "extract", package)
-    tower = find_model(model.clip_model)
+    require_packages("text-embed", ("torch", "open_clip"))
+    child_model = for_child(model)
     require_weights(model.weights)
     if not Path(classes).is_file():
         raise BadRequest(f"There is no file {classes}.", "Look at --classes.")
@@ -43,9 +40,8 @@ def start(
         if "{}" not in template:
             raise BadRequest(f"--template {template!r} has no place for the name.", "Write it like 'a photo of a {}.'.")
     run = new_run("text-embed")
-    weights = str(Path(model.weights).absolute()) if Path(model.weights).is_file() else model.weights
     spec = TextEmbedSpec(
-        model=msgspec.structs.replace(model, clip_model=tower.name, weights=weights),
+        model=child_model,
         classes=str(Path(classes).absolute()),
         output=str(Path(output).absolute()),
         templates=templates,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core import coco
-from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
+from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice
 from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE, temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
@@ -20,7 +19,8 @@ from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.host import probe_host, suggested_workers
-from fsgr_tui.probes.models import find_model, is_installed
+from fsgr_tui.probes.models import find_model
+from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
 from fsgr_tui.service.selection import IdList, Selection, restricted, select_images, shard, shard_path
 
 SMALL_RESERVE_SHARE = 0.05
@@ -95,9 +95,7 @@ def prepare(request: ExtractRequest) -> Prepared:
     _require_free_name(output, request)
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
-    for package in ("torch", "torchvision", "open_clip", "PIL"):
-        if not is_installed(package):
-            raise MissingExtra("extract", "extract", package)
+    require_packages("extract")
     return Prepared(request, tower, images, output, need, free, selected.notices)
 
 
@@ -119,12 +117,7 @@ def start(prepared: Prepared) -> RunFolder:
     images_file = run.folder / "images"
     write_image_list(images_file, prepared.images)
     spec = ExtractSpec(
-        model=msgspec.structs.replace(
-            request.model,
-            clip_model=prepared.tower.name,
-            weights=_absolute(request.model.weights),
-            classes=_absolute(request.model.classes),
-        ),
+        model=for_child(request.model),
         images_file=str(images_file),
         output=str(output),
         batch_size=request.batch_size,
@@ -141,26 +134,6 @@ def start(prepared: Prepared) -> RunFolder:
     return run
 
 
-def require_weights(weights: str) -> None:
-    """Refuse what can be refused without torch: a path that is not there, or a folder."""
-    looks_like_path = os.sep in weights or weights.endswith((".pt", ".pth", ".bin", ".safetensors"))
-    path = Path(weights)
-    if path.is_dir():
-        found = sorted(file.name for file in path.iterdir() if file.suffix in (".pt", ".pth", ".bin", ".safetensors"))
-        raise BadRequest(
-            f"--weights {path} is a folder.",
-            f"Name one of its files: {', '.join(found[:8])}."
-            if found
-            else "It holds no .pt, .pth or .safetensors file.",
-        )
-    if looks_like_path and not path.is_file():
-        raise MachineCannot(
-            f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag such as openai."
-        )
-    if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
-        raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
-
-
 def _require_classes(model: ModelChoice) -> None:
     if model.stage == "labels" and not model.classes:
         raise BadRequest(
@@ -170,11 +143,6 @@ def _require_classes(model: ModelChoice) -> None:
         raise BadRequest("--classes belongs to patch labels.", "Add --labels, or leave --classes out.")
     if model.classes and not Path(model.classes).is_file():
         raise BadRequest(f"There is no file {model.classes}.", "Look at --classes.")
-
-
-def _absolute(weights: str) -> str:
-    """A weights path that holds in any working folder; tags stay as they are."""
-    return str(Path(weights).absolute()) if Path(weights).is_file() else weights
 
 
 def _require_free_name(output: Path, request: ExtractRequest) -> None:

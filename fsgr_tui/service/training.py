@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core import coco
-from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, MissingExtra
+from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.training import CaptionerSize, Mode, TrainSpec
 from fsgr_tui.features.annotations import captioned_ids
@@ -18,8 +18,8 @@ from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
-from fsgr_tui.probes.models import find_model, is_installed
-from fsgr_tui.service.extraction import require_weights
+from fsgr_tui.probes.models import find_model
+from fsgr_tui.service.model_choice import TOWER_PACKAGES, for_child, require_packages, require_weights
 from fsgr_tui.service.selection import select_images
 
 _EXP_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -65,9 +65,7 @@ def prepare(request: TrainRequest) -> PreparedTraining:
         FoundFaults: images that the annotations need have no features, or are not there.
         MachineCannot: missing packages or weights, or the output folder is not writable.
     """
-    for package in ("torch",) if request.mode == "precomputed" else ("torch", "torchvision", "open_clip", "PIL"):
-        if not is_installed(package):
-            raise MissingExtra("train", "extract", package)
+    require_packages("train", ("torch",) if request.mode == "precomputed" else TOWER_PACKAGES)
     if not _EXP_NAME.fullmatch(request.exp_name):
         raise BadRequest(
             f"--exp-name {request.exp_name!r} is no plain name.", "Use letters, digits, dots, dashes and underscores."
@@ -108,7 +106,7 @@ def start(prepared: PreparedTraining) -> RunFolder:
         exp_name=request.exp_name,
         features="" if realtime else str(Path(request.features).absolute()),
         images_file=images_file,
-        model=_absolute(request.model) if realtime else None,
+        model=for_child(request.model) if realtime else None,
         size=request.size,
         epochs=request.epochs,
         max_steps=request.max_steps,
@@ -126,11 +124,6 @@ def start(prepared: PreparedTraining) -> RunFolder:
     child_spec.write_bytes(msgspec.json.encode(spec))
     control.start(run, "train", (sys.executable, "-m", "fsgr_tui.train", str(child_spec)), request.shown)
     return run
-
-
-def _absolute(model: ModelChoice) -> ModelChoice:
-    weights = str(Path(model.weights).absolute()) if Path(model.weights).is_file() else model.weights
-    return msgspec.structs.replace(model, clip_model=find_model(model.clip_model).name, weights=weights)
 
 
 def _require_output(request: TrainRequest) -> None:

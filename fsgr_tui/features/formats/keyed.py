@@ -84,20 +84,12 @@ class BuildSink:
         self._build.close()
 
 
-class LegacySink:
-    """The field's habit: plain h5py, gzip 4 on every dataset."""
+class PlainHdf5Sink:
+    """What the formats share that h5py writes in the ordinary way; `write` is theirs."""
 
     def __init__(self, path: Path, content: Content) -> None:
         self._path, self._content = path, content
-        self._suffix = content.manifest.suffix if content.manifest else "grids"
         self._file = h5py.File(path, "w", libver=LIBVER)
-
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
-        """Add a dataset per row."""
-        for image_id, row in zip(ids, rows, strict=True):
-            self._file.create_dataset(
-                f"{image_id}_{self._suffix}", data=row, compression="gzip", compression_opts=LEGACY_GZIP
-            )
 
     def finish(self) -> None:
         """Set the attributes and bring the file to the disk."""
@@ -109,6 +101,21 @@ class LegacySink:
         """Close the file; what cannot be flushed any more belongs to a draft that is given up."""
         with contextlib.suppress(OSError, RuntimeError):
             self._file.close()
+
+
+class LegacySink(PlainHdf5Sink):
+    """The field's habit: plain h5py, gzip 4 on every dataset."""
+
+    def __init__(self, path: Path, content: Content) -> None:
+        super().__init__(path, content)
+        self._suffix = content.manifest.suffix if content.manifest else "grids"
+
+    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
+        """Add a dataset per row."""
+        for image_id, row in zip(ids, rows, strict=True):
+            self._file.create_dataset(
+                f"{image_id}_{self._suffix}", data=row, compression="gzip", compression_opts=LEGACY_GZIP
+            )
 
 
 HDF5 = Format("hdf5", KeyedRows, BuildSink)

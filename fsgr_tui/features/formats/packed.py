@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
-from fsgr_tui.features.build import LIBVER
-from fsgr_tui.features.formats.keyed import write_root
+from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import Manifest, read_manifest, read_refused
 from fsgr_tui.features.reader import MissingIds, NotAFeatureFile, open_hdf5
-from fsgr_tui.features.writer import sync_path
 
 FEATURES, IDS = "features", "ids"
 
@@ -78,13 +75,12 @@ class PackedRows:
             raise FoundFaults(f"{self._path} ends within the features of image {image_id}.", "Get it again.")
 
 
-class PackedSink:
+class PackedSink(PlainHdf5Sink):
     """Writes one large dataset, row behind row."""
 
     def __init__(self, path: Path, content: Content) -> None:
-        self._path, self._content = path, content
+        super().__init__(path, content)
         self._written = 0
-        self._file = h5py.File(path, "w", libver=LIBVER)
         shape = (len(content.ids), *content.row_shape)
         self._features = self._file.create_dataset(FEATURES, shape, np.dtype(content.dtype).newbyteorder("<"))
         self._ids = self._file.create_dataset(IDS, (len(content.ids),), "<i8")
@@ -95,17 +91,6 @@ class PackedSink:
         self._features[place] = rows
         self._ids[place] = ids
         self._written += len(ids)
-
-    def finish(self) -> None:
-        """Set the attributes and bring the file to the disk."""
-        write_root(self._file, self._content)
-        self._file.close()
-        sync_path(self._path)
-
-    def close(self) -> None:
-        """Close the file; what cannot be flushed any more belongs to a draft that is given up."""
-        with contextlib.suppress(OSError, RuntimeError):
-            self._file.close()
 
 
 PACKED = Format("packed", PackedRows, PackedSink)

@@ -1,0 +1,61 @@
+"""The model of a job: its packages, its weights, and how it is told to a child process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
+from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.probes.models import find_model, is_installed
+
+TOWER_PACKAGES = ("torch", "torchvision", "open_clip", "PIL")
+"""What a child process needs that loads a vision tower and decodes pictures."""
+
+
+def require_packages(command: str, packages: tuple[str, ...] = TOWER_PACKAGES, extra: str = "extract") -> None:
+    """Raise MissingExtra unless all packages of a command are installed; nothing is imported."""
+    for package in packages:
+        if not is_installed(package):
+            raise MissingExtra(command, extra, package)
+
+
+def require_weights(weights: str) -> None:
+    """Refuse what can be refused without torch: a path that is not there, or a folder."""
+    looks_like_path = os.sep in weights or weights.endswith((".pt", ".pth", ".bin", ".safetensors"))
+    path = Path(weights)
+    if path.is_dir():
+        found = sorted(file.name for file in path.iterdir() if file.suffix in (".pt", ".pth", ".bin", ".safetensors"))
+        raise BadRequest(
+            f"--weights {path} is a folder.",
+            f"Name one of its files: {', '.join(found[:8])}."
+            if found
+            else "It holds no .pt, .pth or .safetensors file.",
+        )
+    if looks_like_path and not path.is_file():
+        raise MachineCannot(
+            f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag such as openai."
+        )
+    if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
+        raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
+
+
+def for_child(model: ModelChoice) -> ModelChoice:
+    """The choice with open_clip's spelling and with paths that hold in any working folder.
+
+    Raises:
+        BadRequest: unknown model.
+    """
+    return msgspec.structs.replace(
+        model,
+        clip_model=find_model(model.clip_model).name,
+        weights=_absolute(model.weights),
+        classes=_absolute(model.classes),
+    )
+
+
+def _absolute(source: str) -> str:
+    """A file's absolute path; tags and random seeds stay as they are."""
+    return str(Path(source).absolute()) if source and Path(source).is_file() else source
