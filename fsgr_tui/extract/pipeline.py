@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -251,7 +251,8 @@ class Extraction:
         try:
             picture = load_picture(self._images[row].path, self._encoder.shape.input_px, self._resize, self._backend)
             target[:] = picture.pixels
-            return picture
+            # The picture's own pixels go at once: kept until the batch is written, they would double the ring.
+            return replace(picture, pixels=target)
         finally:
             self._clock.add("decode", time.perf_counter() - began)
 

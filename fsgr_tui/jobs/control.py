@@ -62,7 +62,8 @@ def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM) -> None:
         BadRequest: the job does not run.
     """
     pid = runner_pid(run)
-    if pid is None:
+    # A runner that has written its last status lives for another moment.
+    if pid is None or run.read_status().ended_for_good:
         raise BadRequest(f"{run.name} does not run.", "`fsgr-tui jobs` shows how it stands.")
     os.kill(pid, number)
 
