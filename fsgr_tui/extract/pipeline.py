@@ -323,5 +323,6 @@ class Extraction:
             len(self._images),
             self._window.rate(),
             shares,
-            bottleneck(shares, self._workers, self._encoder.device.type == "cuda"),
+            # Before the first batch is through, only decoding could have been busy.
+            bottleneck(shares, self._workers, self._encoder.device.type == "cuda") if self.done else "",
         )

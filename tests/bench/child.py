@@ -128,7 +128,14 @@ class Reference:
 
     def __init__(self, path: Path) -> None:
         file = FeatureFile(path)
-        self._rows = dict(zip(file.ids.tolist(), file.read(file.ids.tolist()).astype(np.float32), strict=True))
+        self._rows: dict[int, np.ndarray] = dict(
+            zip(file.ids.tolist(), file.read(file.ids.tolist()).astype(np.float32), strict=True)
+        )
+
+    @property
+    def ids(self) -> list[int]:
+        """The images that could be read."""
+        return sorted(self._rows)
 
     def holds(self, image_id: int, row: np.ndarray) -> bool:
         expected = self._rows[image_id]
@@ -204,12 +211,12 @@ def _opens(paths: BuildPaths, header: LedgerHeader, ids: list[int]) -> bool:
             place.unlink()
 
 
-def whole(path: Path, images: list[Image], reference: Reference) -> bool:
-    """Whether a file that bears the final name holds every image's row, each with its CRC32."""
+def whole(path: Path, reference: Reference) -> bool:
+    """Whether a file that bears the final name holds the row of every readable image, each with its CRC32."""
     with h5py.File(path, "r") as file:
         ids, sums = file.attrs[ROW_IDS].tolist(), file.attrs[ROW_CRC32].tolist()
         rows = [file[f"{image_id}_grids"][()] for image_id in ids]
-    return sorted(ids) == sorted(image.id for image in images) and all(
+    return sorted(ids) == reference.ids and all(
         zlib.crc32(row.tobytes()) == expected and reference.holds(image_id, row)
         for image_id, row, expected in zip(ids, rows, sums, strict=True)
     )

@@ -69,7 +69,7 @@ def run(bench: Bench) -> list[Table]:
     # At last, what the kills have left is finished.
     code = child.start(stage.spec, stage.events).wait()
     count.published += 1
-    count.published_broken += code != 0 or not child.whole(stage.paths.final, stage.images, stage.reference)
+    count.published_broken += code != 0 or not child.whole(stage.paths.final, stage.reference)
     return [_table(count, kills, stage, _habit(bench, kills // 5, chance))]
 
 
@@ -103,7 +103,7 @@ def _round(stage: Stage, chance: random.Random, count: Count, before: set[int]) 
         count.failed_resumes.append(running.fault.what if running.fault else f"exit {running.process.exitcode}")
     if stage.paths.final.exists():
         count.published += 1
-        count.published_broken += not child.whole(stage.paths.final, stage.images, stage.reference)
+        count.published_broken += not child.whole(stage.paths.final, stage.reference)
         for path in (stage.paths.final, stage.paths.ledger, stage.paths.head):
             path.unlink(missing_ok=True)
         return set()

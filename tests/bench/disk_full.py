@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fsgr_tui.core.errors import EXIT_MACHINE_CANNOT, EXIT_OK
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, EXIT_OK
 from fsgr_tui.core.extraction import ExtractSpec
 from fsgr_tui.features.build import BuildPaths
 from fsgr_tui.features.images import Image
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 TITLE = "a file system that fills up while an extraction goes on"
 CHUNK = 1 << 16
+UNREADABLE = 10
+FINISHED = (EXIT_OK, EXIT_FOUND_FAULTS)
+"""Exit codes of a run that came to its end: with images refused, it is 1."""
+
 ATTEMPTS = 4
 """Runs of a round on the full disk before space is made."""
 
@@ -127,6 +131,9 @@ def _measure(bench: Bench, disk: Path, rounds: int, count_of_images: int, size_m
 
 def _prepare(bench: Bench, disk: Path, count: int) -> Stage:
     images = child.tiny_pictures(bench.folder / "pictures", count)
+    # Refused images are noted in the ledger too, on a disk that may be full.
+    for number in range(0, count, count // UNREADABLE):
+        images.insert(number, Image(count + number, str(bench.folder / f"missing-{number}.jpg")))
     events = bench.folder / "events"
     undisturbed = child.write_spec(bench.folder, images, bench.folder / "undisturbed.hdf5")
     child.start(undisturbed, events).wait()
@@ -159,10 +166,11 @@ def _round(stage: Stage, chance: random.Random, count: Count, *, reserve: bool) 
                     break
                 before = _note(child.look(paths, stage.images, stage.reference), count, before)
     running = child.start(msgspec.structs.replace(spec, resume=True), stage.events, reserve=reserve)
-    count.resumed += running.wait() == EXIT_OK
-    if running.process.exitcode != EXIT_OK:
+    done = running.wait() in FINISHED and running.finished
+    count.resumed += done
+    if not done:
         count.strange.append(_told(running))
-    count.whole += paths.final.exists() and child.whole(paths.final, stage.images, stage.reference)
+    count.whole += paths.final.exists() and child.whole(paths.final, stage.reference)
     for path in (paths.final, paths.part, paths.ledger, paths.head):
         path.unlink(missing_ok=True)
 
@@ -171,8 +179,8 @@ def _judge(running: child.Child, count: Count, way: str) -> None:
     """A run on the full disk ends with its result, or with exit code 3 and the reason."""
     code = running.wait()
     fault = running.fault
-    if code == EXIT_OK and running.finished:
-        count.exits["found space enough: exit 0"] += 1
+    if code in FINISHED and running.finished:
+        count.exits["found space enough, finished"] += 1
     elif code == EXIT_MACHINE_CANNOT and fault is not None and fault.exit_code == code:
         count.exits[f"exit 3, space {way}"] += 1
         count.full["at the start" if running.phase in ("start", "load model") else f"in the phase {running.phase}"] += 1
@@ -209,7 +217,7 @@ def _table(count: Count, stage: Stage, size_mb: int) -> Table:
         counted("whole files, every row checked", count.whole, count.rounds),
     ]
     notes = [
-        f"tmpfs of {size_mb} MiB; the finished file takes {stage.need / 1e6:.1f} MB; another file grows and shrinks at random, half of the time to the last byte; "
+        f"tmpfs of {size_mb} MiB; the finished file takes {stage.need / 1e6:.1f} MB; another file grows and shrinks at random, half of the time to the last byte; {UNREADABLE} of the images cannot be read; "
         f"up to {ATTEMPTS} runs on the full disk per round, then one with space",
         "space reserved: the program as it is; not reserved: as on a file system without fallocate, so that space ends in the middle",
         *(f"ended otherwise: {what}" for what in count.strange[:5]),

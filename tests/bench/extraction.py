@@ -28,6 +28,7 @@ from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.service.extraction import default_workers
+from tests.bench.silent import Silent
 from tests.bench.table import Row, Table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Scale:
     script_rounds: int
 
 
-FULL = Scale(pipeline_images=256, pipeline_rounds=3, script_images=128, script_rounds=2)
+FULL = Scale(pipeline_images=128, pipeline_rounds=3, script_images=128, script_rounds=2)
 QUICK = Scale(pipeline_images=128, pipeline_rounds=1, script_images=64, script_rounds=1)
 
 
@@ -63,18 +64,6 @@ def _pictures(root: Path, count: int) -> list[Image]:
     write_dataset(root, train=count, val=4, seed=0)
     paths = sorted((root / "images/train2014").iterdir())
     return [Image(int(path.stem.rpartition("_")[2]), str(path)) for path in paths]
-
-
-class _Silent:
-    """Takes what the pipeline tells and does nothing with it."""
-
-    def phase(self, *_told, **_more) -> None: ...
-
-    def progress(self, *_told, **_more) -> None: ...
-
-    def warning(self, *_told, **_more) -> None: ...
-
-    def refused(self, *_told, **_more) -> None: ...
 
 
 def _kept(bench: Bench, images: Sequence[Image], scale: Scale) -> Table:
@@ -137,7 +126,7 @@ def _pipeline(encoder: Encoder, images: Sequence[Image], output: Path) -> tuple[
         resize="squash",
         batch_size=BATCH,
         workers=default_workers(),
-        events=_Silent(),
+        events=Silent(),
         stopping=lambda: False,
     )
     began = time.perf_counter()

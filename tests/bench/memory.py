@@ -18,6 +18,8 @@ from fsgr_tui.features import build as builds
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.reader import FeatureFile
+from tests.bench.child import CHOICE, tiny_pictures
+from tests.bench.silent import Silent
 from tests.bench.table import Row, Table
 from tests.conftest import make_manifest
 
@@ -33,11 +35,12 @@ GROWTH_MB = 20.0
 
 
 class Spent(NamedTuple):
-    """What a step took in a process of its own: seconds, memory of the process before, and its highest since."""
+    """What a step took in a process of its own: seconds, memory before, at its peak, and what the step itself tells."""
 
     seconds: float
     before_mb: float
     peak_mb: float
+    half_mb: float
 
 
 def run(bench: Bench) -> list[Table]:
@@ -124,41 +127,55 @@ def _confirm_some(path: Path, keys: int) -> None:
 
 
 def _images(bench: Bench) -> Table:
-    few, many = (500, 1500) if bench.quick else (500, 5000)
+    few, many = (500, 2000) if bench.quick else (500, 5000)
     spent = {}
     for count in (few, many):
         bench.say(f"memory: extraction of {count:,} tiny images")
         spent[count] = _apart(_extract, bench.folder / f"{count}.hdf5", count)
-    growth = spent[many].peak_mb - spent[few].peak_mb
-    row = Row(
-        f"peak memory of an extraction, {many:,} images against {few:,}",
-        f"{spent[many].peak_mb:.0f} MB",
-        f"{spent[few].peak_mb:.0f} MB",
-        target=f"<= {GROWTH_MB:.0f} MB more",
-        met=growth <= GROWTH_MB,
-    )
+    whole, half = spent[many].peak_mb, spent[many].half_mb
+    small = spent[few].peak_mb
+    rows = [
+        Row(
+            f"peak after {many:,} images, against the same run's peak after half of them",
+            f"{whole:.0f} MB",
+            f"{half:.0f} MB",
+            target=f"<= {GROWTH_MB:.0f} MB more",
+            met=whole - half <= GROWTH_MB,
+        ),
+        Row(f"peak after {many:,} images, against a run of {few:,}", f"{whole:.0f} MB", f"{small:.0f} MB"),
+    ]
     notes = (
-        f"difference {growth:+.1f} MB; the pixels of the further images alone are {(many - few) * 224 * 224 * 3 / 1e6:,.0f} MB",
+        f"{whole - half:+.1f} MB and {whole - small:+.1f} MB; the pixels of {many - few:,} images alone are {(many - few) * 224 * 224 * 3 / 1e6:,.0f} MB",
+        f"a run of {few:,} is over before the allocator has reached its level, and a peak takes in the allocator's chance; so the target is for the second half",
         f"demo tower, batch 64, torch included; {spent[many].seconds:.0f} s and {spent[few].seconds:.0f} s",
     )
-    return Table("memory", "an extraction's memory and the number of images", f"{few:,} images", [row], (), notes)
+    return Table("memory", "an extraction's memory and the number of images", "fewer images", rows, (), notes)
 
 
-def _extract(path: Path, count: int) -> None:
+class _Watch(Silent):
+    """Notes the highest memory up to the middle of a run."""
+
+    half_mb = 0.0
+
+    def progress(self, step: int, total: int, *_told: Any) -> None:
+        if step <= total / 2:
+            self.half_mb = _memory_mb("VmHWM")
+
+
+def _extract(path: Path, count: int) -> float:
     from fsgr_tui.extract.encoder import make_encoder, manifest_of
     from fsgr_tui.extract.pipeline import Extraction
-    from tests.bench.child import CHOICE, tiny_pictures
-    from tests.bench.extraction import _Silent
 
     images = tiny_pictures(path.with_suffix(".pictures"), count)
-    encoder = make_encoder(CHOICE)
+    encoder, watch = make_encoder(CHOICE), _Watch()
     build = FeatureBuild.start(path, manifest_of(encoder, CHOICE), range(count))
     run = Extraction(
-        build, images, encoder, resize="squash", batch_size=64, workers=2, events=_Silent(), stopping=lambda: False
+        build, images, encoder, resize="squash", batch_size=64, workers=2, events=watch, stopping=lambda: False
     )
     run.run()
     build.publish()
     build.close()
+    return watch.half_mb
 
 
 def _apart(step: Callable[..., Any], *asked: Any) -> Spent:
@@ -178,8 +195,9 @@ def _apart(step: Callable[..., Any], *asked: Any) -> Spent:
 def _measured(step: Callable[..., Any], asked: tuple[Any, ...], results: Any) -> None:
     before = _memory_mb("VmRSS")
     began = time.perf_counter()
-    step(*asked)
-    results.put(Spent(time.perf_counter() - began, before, _memory_mb("VmHWM")))
+    told = step(*asked)
+    half = told if isinstance(told, float) else 0.0
+    results.put(Spent(time.perf_counter() - began, before, _memory_mb("VmHWM"), half))
 
 
 def _memory_mb(field: str) -> float:
