@@ -108,6 +108,9 @@ class Encoder(nn.Module):
         self._autocast = device.type == "cuda" and precision != "fp32"
         self._type = torch.float32 if self._autocast else _TORCH_TYPE[precision]
         self.visual: Any = loaded.visual.to(device=device, dtype=self._type)
+        if device.type == "cuda" and shape.tower.family == "resnet":
+            # Pictures come as rows of pixels; a ViT has one convolution, a ResNet is made of them.
+            self.visual.to(memory_format=torch.channels_last)
         self._mean: Tensor
         self._std: Tensor
         self.register_buffer("_mean", _scale(loaded.mean, device))

@@ -166,6 +166,50 @@ def test_resuming_never_drops_images_that_the_file_has(demo_root, tmp_path):
     assert len(FeatureFile(output)) == 36
 
 
+def test_names_that_are_no_utf8_are_extracted_under_a_plain_locale(pictures, tmp_path):
+    root = tmp_path / "odd" / "train2014"
+    root.mkdir(parents=True)
+    sources = names(pictures)
+    for name, source in ((b"caf\xe9_1.jpg", sources[0]), ("图片_2.jpg".encode(), sources[1]), (b"bad\xff_3.jpg", None)):
+        target = os.path.join(os.fsencode(root), name)
+        shutil.copy(source, target) if source else open(target, "wb").close()
+    done = extract(root.parent, tmp_path / "f.hdf5", "--json", env={"LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert done.returncode == 1, done.stderr
+    assert "bad\\xff_3.jpg: empty (0 bytes)" in done.stderr
+    assert json.loads(done.stdout)["refused"] == 1
+    file = FeatureFile(tmp_path / "f.hdf5")
+    assert file.ids.tolist() == [1, 2]
+    with h5py.File(file.path) as raw:
+        ((_, path, _),) = json.loads(raw.attrs["refused_images"])
+    assert os.fsencode(path) == os.path.join(os.fsencode(root), b"bad\xff_3.jpg")
+
+
+def test_a_folder_of_empty_files_gives_no_file_and_says_why(tmp_path):
+    folder = tmp_path / "images" / "train2014"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"{number}.jpg").touch()
+    done = extract(tmp_path / "images", tmp_path / "f.hdf5")
+    assert done.returncode == 1
+    assert "None of the 3 images could be read" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["images"]
+
+
+def test_a_second_signal_ends_a_child_at_once():
+    code = (
+        "import time; from fsgr_tui.core.child import Stopper\n"
+        "stopper = Stopper(); print('ready', flush=True)\n"
+        "while not stopper(): time.sleep(0.01)\n"
+        "print('finishing', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGTERM)
+    assert child.stdout.readline() == "finishing\n"
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=10) == 143
+
+
 def interrupt(root: Path, output: Path, runs: Path, send: int, *, after: int) -> subprocess.Popen:
     """Start an extraction one image at a time, and send a signal to the child after so many images."""
     process = subprocess.Popen(
