@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL", reason="needs the extract extra")
+
 from PIL import Image
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot

@@ -11,6 +11,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
+pytest.importorskip("PIL", reason="needs the extract extra")
+
 from fsgr_tui.demo import scenes
 from fsgr_tui.demo.scenes import COLOURS, KINDS, Relation, Scene, Shape, captions, draw, make_scene, place, relation
 
