@@ -145,8 +145,15 @@ class FeatureBuild:
         self.writer.write(rows, features, class_tokens)
 
     def refuse(self, row: int, path: str, reason: str) -> None:
-        """Note that a row's image cannot be used; its key will not be in the finished file."""
-        self._ledger.add_refused(row, path, reason)
+        """Note that a row's image cannot be used; its key will not be in the finished file.
+
+        Raises:
+            MachineCannot: the ledger cannot be written.
+        """
+        try:
+            self._ledger.add_refused(row, path, reason)
+        except OSError as error:
+            raise disk_problem(self.paths.ledger, error) from None
 
     def commit(self) -> None:
         """Bring written rows to the disk, then confirm them in the ledger.
@@ -215,7 +222,7 @@ class FeatureBuild:
             )
         torn = self._rows_that_fail(tell)
         if torn:
-            self._ledger.forget(torn)
+            self._forget(torn)
             raise FoundFaults(
                 f"{len(torn):,} rows of {self.paths.part} changed on the disk after they were written (first: id {self.ids[torn[0]]}).",
                 "Start again with --resume; if it happens again, suspect the disk or the memory.",
@@ -337,7 +344,13 @@ class FeatureBuild:
         except OSError as error:
             raise disk_problem(self.paths.part, error) from None
         # Images that were refused are tried again: the cause may have been mended.
-        self._ledger.forget([*self._rows_that_fail(None), *self._ledger.refused])
+        self._forget([*self._rows_that_fail(None), *self._ledger.refused])
+
+    def _forget(self, rows: Sequence[int]) -> None:
+        try:
+            self._ledger.forget(rows)
+        except OSError as error:
+            raise disk_problem(self.paths.ledger, error) from None
 
     def _rows_that_fail(self, tell: Tell | None) -> list[int]:
         header, torn = self._header, []

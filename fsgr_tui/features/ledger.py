@@ -76,10 +76,10 @@ class Ledger:
         self._fd = self._open_locked(path)
         try:
             self._load()
+            self._append({"opened": {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}})
         except BaseException:
             os.close(self._fd)
             raise
-        self._append({"opened": {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}})
 
     @staticmethod
     def _open_locked(path: Path) -> int:

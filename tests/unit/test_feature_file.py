@@ -229,6 +229,27 @@ def test_a_full_disk_and_a_full_quota_are_told_apart(tmp_path, monkeypatch, numb
     assert "quota" in (caught.value.what + caught.value.fix)
 
 
+def test_a_ledger_that_finds_no_space_is_told_as_a_full_disk(tmp_path, monkeypatch):
+    build = started(tmp_path / "f.hdf5")
+    build.refuse(0, "/a.jpg", "empty")
+    build.write([1], smooth_rows(1))
+
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fsgr_tui.features.ledger.os.write", full)
+    for attempt in (lambda: build.refuse(2, "/b.jpg", "empty"), build.commit):
+        with pytest.raises(MachineCannot, match="No space left"):
+            attempt()
+    build.close()
+    with pytest.raises(MachineCannot, match="No space left"):
+        started(tmp_path / "f.hdf5", resume=True)
+    monkeypatch.undo()
+    again = started(tmp_path / "f.hdf5", resume=True)
+    assert again.missing == [0, 1, 2, 3, 4, 5]
+    again.close()
+
+
 def test_a_disk_that_is_full_while_hdf5_closes_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     real = FeatureBuild._create_datasets
 
