@@ -18,9 +18,10 @@ from types import FrameType
 
 import msgspec
 
-from fsgr_tui.core.event import EVENTS_VARIABLE, EventReader, Result
-from fsgr_tui.core.job import Cause, JobSpec, JobState, JobStatus, after_event
+from fsgr_tui.core.event import EVENTS_VARIABLE
+from fsgr_tui.core.job import Cause, JobSpec, JobState, JobStatus
 from fsgr_tui.jobs.folder import RunFolder, process_start
+from fsgr_tui.jobs.watch import Watch
 
 POLL_S = 0.2
 WRITE_S = 0.5
@@ -34,10 +35,9 @@ class Runner:
         self._run = run
         self._spec: JobSpec = run.read_spec()
         self._status = run.read_status()
-        self._events = EventReader(run.events)
+        self._watch = Watch(run)
         self._child: subprocess.Popen[bytes] | None = None
         self._signals = 0
-        self._has_result = False
         self._written_at = 0.0
 
     def run(self) -> int:
@@ -98,9 +98,7 @@ class Runner:
 
     def _follow(self) -> None:
         before = self._status
-        for event in self._events.new():
-            self._has_result |= isinstance(event, Result)
-            self._status = after_event(self._status, event)
+        self._status = self._watch.look(self._status)
         now = time.monotonic()
         due = WRITE_S if self._status is not before else HEARTBEAT_S
         if now - self._written_at >= due or (self._status is not before and self._written_at == 0.0):
@@ -109,19 +107,12 @@ class Runner:
     def _end(self, code: int) -> int:
         self._follow()
         exit_code = 128 - code if code < 0 else code
-        cause = self._status.cause
-        if code < 0 and cause is None:
-            name = signal.Signals(-code).name
-            cause = Cause(
-                "signal",
-                f"Ended by {name}.",
-                advice="The kernel's log tells whether memory ran out (dmesg)." if code == -9 else "",
-            )
+        cause = self._watch.cause(self._status, code)
         self._change(state=self._final_state(exit_code), exit_code=exit_code, ended=time.time(), cause=cause)
         return exit_code
 
     def _final_state(self, exit_code: int) -> JobState:
-        if exit_code == 0 or (exit_code == 1 and self._has_result):
+        if exit_code == 0 or (exit_code == 1 and self._watch.has_result):
             return "done"
         if self._signals or exit_code in (130, 143):
             return "stopped"
