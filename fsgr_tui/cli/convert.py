@@ -27,7 +27,8 @@ from fsgr_tui.service import conversion
     "lmdb    a folder; key: the id in decimal, value: the row's bytes; shape, dtype\n"
     "        and manifest as JSON under the key __meta__ (.lmdb)\n"
     "npz     a folder of ID.npz with the array `feat`, and manifest.json (.npz)\n"
-    "pt      a folder of ID.pt with a tensor each, and manifest.json (.pt)",
+    "pt      a folder of ID.pt with a tensor each, and manifest.json (.pt)\n\n"
+    "Class tokens go along: ID_global in hdf5, legacy, lmdb; `global` in packed and npz; ID_global.pt.",
 )
 @click.argument("source", type=click.Path())
 @click.argument("target", type=click.Path())
@@ -59,8 +60,9 @@ def command(as_json: bool, **asked: Any) -> int:
 def show(report: ConvertReport) -> None:
     """Print what was converted, and a line for each side."""
     shape = " x ".join(map(str, report.row_shape))
+    tokens = f" with class tokens of {report.global_width}" if report.global_width else ""
     text.echo(
-        f"{printable(report.target.path)}: {report.rows:,} rows of {shape} {report.target.dtype}; every row was read back and compared"
+        f"{printable(report.target.path)}: {report.rows:,} rows of {shape} {report.target.dtype}{tokens}; every row was read back and compared"
     )
     text.echo()
     rows = [_row("source", report.source), _row("target", report.target)]

@@ -1,4 +1,7 @@
-"""A folder of `{id}.pt`, each a bare tensor as `torch.save` writes it; read with `weights_only=True`, so that nothing runs."""
+"""A folder of `{id}.pt`, each a bare tensor as `torch.save` writes it, and `{id}_global.pt` for class tokens.
+
+They are read with `weights_only=True`, so that nothing runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
-from fsgr_tui.features.formats.files import FolderRows, FolderSink
+from fsgr_tui.features.formats.files import FileKind, FolderRows, FolderSink, class_token_path
 from fsgr_tui.features.formats.rows import Content, Format
 
 SUFFIX = ".pt"
@@ -40,19 +43,39 @@ def load_row(path: Path) -> NDArray[np.generic]:
     return row
 
 
-def save_row(path: Path, row: NDArray[np.generic]) -> None:
-    """Write a file. A full disk shows as an OSError that way; torch's own writer would say something else."""
+def load_class_token(path: Path) -> NDArray[np.generic] | None:
+    """The class token that belongs to the row in a file; None when it has no file.
+
+    Raises:
+        FoundFaults: as `load_row`.
+    """
+    beside = class_token_path(path)
+    return load_row(beside) if beside.is_file() else None
+
+
+def save(path: Path, row: NDArray[np.generic], class_token: NDArray[np.generic] | None) -> None:
+    """Write a row, and its class token into a file of its own: loaders of this kind expect a bare tensor."""
+    _save(path, row)
+    if class_token is not None:
+        _save(class_token_path(path), class_token)
+
+
+def _save(path: Path, row: NDArray[np.generic]) -> None:
+    # A full disk shows as an OSError that way; torch's own writer would say something else.
     body = io.BytesIO()
     torch.save(torch.from_numpy(row), body)
     path.write_bytes(body.getvalue())
 
 
+KIND = FileKind(SUFFIX, load_row, load_class_token, save)
+
+
 def _open(path: Path) -> FolderRows:
-    return FolderRows(path, SUFFIX, load_row)
+    return FolderRows(path, KIND)
 
 
 def _create(path: Path, content: Content) -> FolderSink:
-    return FolderSink(path, content, SUFFIX, save_row)
+    return FolderSink(path, content, KIND)
 
 
 PT = Format("pt", _open, _create)

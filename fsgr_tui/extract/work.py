@@ -73,6 +73,9 @@ def _build(
         events.notice(f"{final} is complete already.")
         _tell_result(events, final, images=len(finished), refused=0, seconds=0.0, new=0)
         return EXIT_OK
+    if finished is not None and finished.manifest is not None:
+        # Rows that are taken over stay what a conversion made of them.
+        manifest = msgspec.structs.replace(manifest, converted_from=finished.manifest.converted_from)
     build = FeatureBuild.start(
         final, manifest, ids, resume=spec.resume, overwrite=spec.overwrite or finished is not None
     )

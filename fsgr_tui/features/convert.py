@@ -19,8 +19,9 @@ from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.extraction import FormatName
 from fsgr_tui.features.formats.draft import Draft
-from fsgr_tui.features.formats.rows import Content, Format, Rows, Sink
+from fsgr_tui.features.formats.rows import Content, Format, Rows
 from fsgr_tui.features.images import ids_digest
+from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.writer import disk_problem, system_error
 
 BATCH_BYTES = 1 << 24
@@ -63,13 +64,18 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class ConvertReport(msgspec.Struct, frozen=True):
-    """What a conversion came to: every row was read back from the target and compared."""
+    """What a conversion came to: every row was read back from the target and compared.
+
+    Attributes:
+        global_width: channels of the class tokens that were converted with the rows; 0 for none.
+    """
 
     source: Side
     target: Side
     rows: int
     row_shape: tuple[int, ...]
     seconds: float
+    global_width: int = 0
 
 
 def convert(job: Conversion, events: EventWriter, stopping: Stopping) -> ConvertReport | None:
@@ -103,6 +109,7 @@ def convert(job: Conversion, events: EventWriter, stopping: Stopping) -> Convert
             len(wanted.ids),
             wanted.row_shape,
             round(seconds, 3),
+            wanted.global_width,
         )
     finally:
         rows.close()
@@ -118,12 +125,7 @@ def _wanted(content: Content, job: Conversion, events: EventWriter) -> Content:
         raise BadRequest(f"{job.source} holds {content.dtype}, which --dtype cannot change.", "Leave --dtype out.")
     if manifest is None:
         return msgspec.structs.replace(content, dtype=dtype)
-    promised = (manifest.row_shape, manifest.dtype)
-    if promised != (content.row_shape, content.dtype):
-        raise FoundFaults(
-            f"The rows of {job.source} are {content.row_shape} {content.dtype}, its manifest promises {promised[0]} {promised[1]}.",
-            "Look at it with `fsgr-tui check`.",
-        )
+    _require_as_promised(content, manifest, job.source)
     if manifest.images and manifest.images != len(content.ids):
         events.warning(
             f"The manifest of {job.source} counts {manifest.images:,} images, {len(content.ids):,} are there."
@@ -138,11 +140,24 @@ def _wanted(content: Content, job: Conversion, events: EventWriter) -> Content:
         command=command,
         images=len(content.ids),
         refused=len(content.refused),
+        converted_from=(*manifest.converted_from, content.dtype) if changed else manifest.converted_from,
         ids_sha256=ids_digest([*content.ids, *refused_ids]),
-        # Class tokens are keys of their own, which are not converted (the reader's remark tells).
-        global_width=0,
     )
     return msgspec.structs.replace(content, dtype=dtype, manifest=true)
+
+
+def _require_as_promised(content: Content, manifest: Manifest, source: Path) -> None:
+    promised = (manifest.row_shape, manifest.dtype)
+    if promised != (content.row_shape, content.dtype):
+        raise FoundFaults(
+            f"The rows of {source} are {content.row_shape} {content.dtype}, its manifest promises {promised[0]} {promised[1]}.",
+            "Look at it with `fsgr-tui check`.",
+        )
+    if manifest.global_width != content.global_width:
+        raise FoundFaults(
+            f"The manifest of {source} promises class tokens of {manifest.global_width} channels, and {content.global_width or 'none'} are there.",
+            "Look at it with `fsgr-tui check`.",
+        )
 
 
 def _copied(rows: Rows, job: Conversion, wanted: Content, place: Path, events: EventWriter, stopping: Stopping) -> bool:
@@ -154,17 +169,19 @@ def _copied(rows: Rows, job: Conversion, wanted: Content, place: Path, events: E
         for ids in _batches(rows.content, events):
             if stopping():
                 return False
-            values = rows.read(ids)
-            _require_sound(rows, ids, values, job.source)
-            _write(sink, ids, _cast(values, wanted.dtype, ids, job.source), job.target)
+            arrays = _read(rows, ids)
+            _require_sound(rows, ids, arrays, job.source)
+            cast = [_cast(array, wanted.dtype, ids, job.source) for array in arrays]
+            with _writing(job.target):
+                sink.write(ids, *cast)
         with _writing(job.target):
             sink.finish()
     return True
 
 
-def _write(sink: Sink, ids: Sequence[int], values: NDArray[np.generic], target: Path) -> None:
-    with _writing(target):
-        sink.write(ids, values)
+def _read(rows: Rows, ids: Sequence[int]) -> list[NDArray[np.generic]]:
+    """The arrays of some images: their rows, and their class tokens where there are any."""
+    return [rows.read(ids), rows.read_class_tokens(ids)] if rows.content.global_width else [rows.read(ids)]
 
 
 def _verified(
@@ -178,8 +195,10 @@ def _verified(
         for ids in _batches(rows.content, events):
             if stopping():
                 return False
-            bad = first_difference(rows.read(ids), written.read(ids))
-            if bad is not None:
+            pairs = zip(_read(rows, ids), _read(written, ids), strict=True)
+            different = [bad for bad in (first_difference(*pair) for pair in pairs) if bad is not None]
+            if different:
+                bad = min(different)
                 raise FoundFaults(
                     f"{job.target}: image {ids[bad]} did not come back as it was written; nothing was published.",
                     "Convert again; if it happens again, suspect the disk or the memory.",
@@ -231,11 +250,16 @@ def _cast(values: NDArray[np.generic], dtype: str, ids: Sequence[int], source: P
     return cast
 
 
-def _require_sound(rows: Rows, ids: Sequence[int], values: NDArray[np.generic], source: Path) -> None:
+def _require_sound(rows: Rows, ids: Sequence[int], arrays: Sequence[NDArray[np.generic]], source: Path) -> None:
     """A damaged row must not be given a fresh checksum."""
-    for image_id, row in zip(ids, values, strict=True):
+    for number, image_id in enumerate(ids):
         known = rows.crc32.get(image_id)
-        if known is not None and zlib.crc32(np.ascontiguousarray(row).data.cast("B")) != known:
+        if known is None:
+            continue
+        found = 0
+        for array in arrays:
+            found = zlib.crc32(np.ascontiguousarray(array[number]).data.cast("B"), found)
+        if found != known:
             raise FoundFaults(
                 f"{source}: image {image_id} does not hold its checksum: it changed since it was written.",
                 "`fsgr-tui check --deep` lists all such images; extract them again.",
@@ -253,7 +277,7 @@ def _require_same_content(found: Content, wanted: Content, target: Path) -> None
 
 def _batches(content: Content, events: EventWriter) -> Iterator[Sequence[int]]:
     """All ids in pieces whose rows fit into 16 MiB; progress is told when the work on a piece is done."""
-    size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, content.row_bytes)))
+    size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, content.row_bytes + content.global_bytes)))
     window = RateWindow()
     window.add(0)
     for start in range(0, len(content.ids), size):

@@ -23,6 +23,9 @@ IDENTITY = (
 )  # fmt: skip
 """The fields that decide what a row holds: files whose identity differs may not be resumed into or merged."""
 
+_TEXTS = ("splits", "converted_from")
+"""Sequences of texts."""
+
 
 class Manifest(msgspec.Struct, frozen=True):
     """How the features were made.
@@ -42,6 +45,8 @@ class Manifest(msgspec.Struct, frozen=True):
         global_width: channels of the class token that is stored beside each row; 0 for none.
         preprocess_difference: how far pixels and features are from those of the reference preprocessing (Pillow, squash), as
             measured in the run.
+        converted_from: storage types that the values had before `convert` changed them, the first one first; empty as
+            extracted. Going through a narrower type and back does not bring the lost digits back.
         classes_sha256: for labels, the digest of the text embeddings that they index.
         precision: arithmetic of the tower: fp32, bf16 or fp16.
         dataset, splits: where the images came from.
@@ -81,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True):
     started: str = ""
     ended: str = ""
     command: str = ""
+    converted_from: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     @property
@@ -118,11 +124,11 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple
 
 
 def write_manifest(file: h5py.File, manifest: Manifest) -> None:
-    """Set the manifest as attributes of an open file's root; dictionaries as JSON text, sequences as arrays."""
+    """Set the manifest as attributes of an open file's root; dictionaries as JSON text, texts of a sequence with commas between, numbers as arrays."""
     for name, value in msgspec.to_builtins(manifest).items():
         if isinstance(value, dict):
             file.attrs[name] = json.dumps(value)
-        elif name == "splits":
+        elif name in _TEXTS:
             file.attrs[name] = ",".join(value)
         else:
             file.attrs[name] = value
@@ -144,7 +150,7 @@ def read_manifest(file: h5py.File) -> Manifest | None:
         value = attrs[name]
         if name == "versions":
             values[name] = json.loads(value)
-        elif name == "splits":
+        elif name in _TEXTS:
             values[name] = tuple(part for part in str(value).split(",") if part)
         elif isinstance(value, np.ndarray):
             values[name] = tuple(value.tolist())

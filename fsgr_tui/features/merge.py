@@ -40,8 +40,7 @@ def merge_files(
                 image_id: (path, reason) for image_id, path, reason in read_refused(hdf5) if image_id not in ids
             }
     rows = (*sorted(ids), *sorted(refused))
-    splits = tuple(dict.fromkeys(name for file in files if file.manifest for name in file.manifest.splits))
-    build = FeatureBuild.start(target, _of_all(manifest, splits), rows, overwrite=overwrite, resume=resume)
+    build = FeatureBuild.start(target, _of_all(manifest, files), rows, overwrite=overwrite, resume=resume)
     try:
         for file in files:
             build.adopt(file, _counted(tell, build.done_count, len(ids)))
@@ -57,9 +56,17 @@ def _counted(tell: Tell | None, before: int, total: int) -> Tell | None:
     return None if tell is None else lambda step, _of_file: tell(before + step, total)
 
 
-def _of_all(manifest: Manifest, splits: tuple[str, ...]) -> Manifest:
-    """The first file's manifest for the whole: the same features, all splits."""
-    return msgspec.structs.replace(manifest, splits=splits, images=0, refused=0, ids_sha256="")
+def _of_all(manifest: Manifest, files: Sequence[FeatureFile]) -> Manifest:
+    """The first file's manifest for the whole: the same features, all splits, and every type that some went through."""
+    made = [file.manifest for file in files if file.manifest]
+    return msgspec.structs.replace(
+        manifest,
+        splits=tuple(dict.fromkeys(name for each in made for name in each.splits)),
+        converted_from=tuple(dict.fromkeys(name for each in made for name in each.converted_from)),
+        images=0,
+        refused=0,
+        ids_sha256="",
+    )
 
 
 def _common(files: Sequence[FeatureFile]) -> Manifest:

@@ -82,7 +82,10 @@ def prepare(request: ConvertRequest, disks: DiskSystem = LOCAL_DISKS) -> Prepare
     source_kind = catalogue.source_format(source)
     _require_packages({source_kind, kind})
     survey = catalogue.survey(source, source_kind)
-    need = catalogue.need(kind, survey.rows, _row_bytes(survey, request.dtype))
+    factor = _growth(survey, request.dtype)
+    need = catalogue.need(
+        kind, survey.rows, *(round(size * factor) for size in (survey.row_bytes, survey.global_bytes))
+    )
     _require_room(target, kind, need, disks)
     return PreparedConversion(request, source, target, kind, survey, need)
 
@@ -121,12 +124,12 @@ def document(status: JobStatus) -> ConvertDocument:
     return ConvertDocument(status.name, status.state, status.exit_code, status.cause, report)
 
 
-def _row_bytes(survey: catalogue.Survey, dtype: Dtype | None) -> int:
+def _growth(survey: catalogue.Survey, dtype: Dtype | None) -> float:
+    """How many times as many bytes the values take in the new type."""
     if dtype is None:
-        return survey.row_bytes
+        return 1.0
     # A tensor folder without manifest may hold anything; the smallest type gives the largest factor.
-    stored = np.dtype(survey.dtype or "float16")
-    return survey.row_bytes * np.dtype(dtype).itemsize // stored.itemsize
+    return np.dtype(dtype).itemsize / np.dtype(survey.dtype or "float16").itemsize
 
 
 def _require_apart(source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from fsgr_tui.extract.fleet import devices_of  # noqa: E402
 from fsgr_tui.extract.model import load_tower  # noqa: E402
 from fsgr_tui.extract.pixels import load_picture  # noqa: E402
 from fsgr_tui.extract.text import embed, read_embeddings  # noqa: E402
+from fsgr_tui.features.merge import merge_files  # noqa: E402
 from fsgr_tui.features.reader import FeatureFile  # noqa: E402
 from tests.conftest import build_file, run_cli  # noqa: E402
 
@@ -288,6 +289,14 @@ def test_shards_merge_into_the_file_that_one_run_gives(demo_root, demo_features,
     twice = run_cli("merge", str(tmp_path / "twice.hdf5"), shards[0], shards[0])
     assert (twice.returncode, "is in" in twice.stderr) == (2, True)
     assert not (tmp_path / "twice.hdf5").exists()
+
+
+def test_a_merged_file_tells_that_rows_of_a_shard_were_converted(tmp_path):
+    merge_files(
+        tmp_path / "all.hdf5",
+        [build_file(tmp_path / "a.hdf5", (1, 2)), build_file(tmp_path / "b.hdf5", (3,), converted_from=("float32",))],
+    )
+    assert FeatureFile(tmp_path / "all.hdf5").manifest.converted_from == ("float32",)
 
 
 def test_shards_of_other_settings_are_not_merged(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -52,16 +53,23 @@ def format_of(name: str) -> Format:
     return pytest.importorskip("fsgr_tui.extract.tensors").PT
 
 
-def source_file(tmp_path, *, dtype="float16", rows=None) -> Path:
-    """A feature file of ours with seven rows and one refused image."""
+def source_file(tmp_path, *, dtype="float16", rows=None, tokens=None) -> Path:
+    """A feature file of ours with seven rows, class tokens on request, and one refused image."""
     path = tmp_path / "source.hdf5"
     ids = (*IDS, REFUSED[0])
-    build = FeatureBuild.start(path, make_manifest(dtype=dtype, versions={"torch": "2.14"}), ids)
+    width = 0 if tokens is None else tokens.shape[1]
+    manifest = make_manifest(dtype=dtype, versions={"torch": "2.14"}, global_width=width)
+    build = FeatureBuild.start(path, manifest, ids)
     build.refuse(len(IDS), *REFUSED[1:])
-    build.write(range(len(IDS)), smooth_rows(len(IDS), dtype=dtype) if rows is None else rows)
+    build.write(range(len(IDS)), smooth_rows(len(IDS), dtype=dtype) if rows is None else rows, tokens)
     build.publish()
     build.close()
     return path
+
+
+def class_tokens(dtype="float16") -> np.ndarray:
+    """A class token for each of the seven images."""
+    return np.random.default_rng(1).normal(size=(len(IDS), 8)).astype(dtype)
 
 
 def job(source: Path, target: Path, to: str | Format, kind: str | Format = "hdf5", **options) -> Conversion:
@@ -104,6 +112,84 @@ def test_rows_ids_manifest_and_refused_images_survive_any_two_conversions(tmp_pa
     assert not [name for name in os.listdir(tmp_path) if "draft" in name]
 
 
+@pytest.mark.parametrize("second", ALL)
+@pytest.mark.parametrize("first", ALL)
+def test_class_tokens_go_along_through_any_two_conversions(tmp_path, first, second):
+    source = source_file(tmp_path, tokens=class_tokens())
+    middle, target = tmp_path / f"middle{SUFFIX[first]}", tmp_path / f"target{SUFFIX[second]}"
+    run(job(source, middle, first))
+    report = run(job(middle, target, second, first))
+    wanted, found = opened(source, "hdf5"), opened(target, second)
+    assert found.content == wanted.content
+    assert (found.content.global_width, found.content.manifest.global_width, report.global_width) == (8, 8, 8)
+    assert (found.read_class_tokens(IDS) == class_tokens()).all()
+    assert (found.read(IDS) == smooth_rows(len(IDS))).all()
+    assert "not converted" not in notices(tmp_path)
+    assert catalogue.of_features_only(target) if target.is_dir() else True
+
+
+def test_class_tokens_are_read_as_foreign_code_reads_them(tmp_path):
+    source, token = source_file(tmp_path, tokens=class_tokens()), class_tokens()[2]
+    for name in ("hdf5", "legacy", "packed", "npz"):
+        run(job(source, tmp_path / f"t{SUFFIX[name]}", name))
+    for name in ("hdf5", "legacy"):
+        with h5py.File(tmp_path / f"t{SUFFIX[name]}") as file:
+            assert (file["900_global"][()] == token).all()
+    with h5py.File(tmp_path / "t.packed.hdf5") as file:
+        assert (file["global"][list(file["ids"]).index(900)] == token).all()
+    with np.load(tmp_path / "t.npz" / "900.npz") as arrays:
+        assert (arrays["global"] == token).all()
+        assert (arrays["feat"] == smooth_rows(len(IDS))[2]).all()
+
+
+@pytest.mark.torch
+def test_a_class_token_gets_a_tensor_file_of_its_own(tmp_path):
+    torch = pytest.importorskip("torch")
+    run(job(source_file(tmp_path, tokens=class_tokens()), tmp_path / "t.pt", "pt"))
+    assert (torch.load(tmp_path / "t.pt" / "900_global.pt", weights_only=True).numpy() == class_tokens()[2]).all()
+    (tmp_path / "t.pt" / "900_global.pt").unlink()
+    with pytest.raises(FoundFaults, match="no class token of image 900"):
+        opened(tmp_path / "t.pt", "pt").read_class_tokens(IDS)
+
+
+def test_class_tokens_of_another_program_go_along_without_a_manifest(tmp_path):
+    with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
+        for image_id, row, token in zip(IDS, smooth_rows(len(IDS)), class_tokens(), strict=True):
+            file[f"{image_id}_grids"], file[f"{image_id}_global"] = row, token
+    run(job(tmp_path / "theirs.hdf5", tmp_path / "t.npz", "npz", "legacy"))
+    (tmp_path / "t.npz" / "manifest.json").unlink()
+    run(job(tmp_path / "t.npz", tmp_path / "t.hdf5", "hdf5", "npz"))
+    assert FeatureFile(tmp_path / "t.hdf5").manifest is None
+    assert (FeatureFile(tmp_path / "t.hdf5", "global").read(IDS) == class_tokens()).all()
+
+
+@pytest.mark.parametrize(
+    ("token", "images", "why"),
+    [
+        (np.ones(8, np.float32), IDS, "float32"),
+        (np.ones((1, 8), np.float16), IDS, r"\(1, 8\)"),
+        (np.ones(8, np.float16), IDS[:3], "3 of 7 images have them"),
+    ],
+)
+def test_class_tokens_that_no_format_keeps_with_the_rows_are_left_with_the_reason(tmp_path, token, images, why):
+    with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
+        for image_id, row in zip(IDS, smooth_rows(len(IDS)), strict=True):
+            file[f"{image_id}_grids"] = row
+        for image_id in images:
+            file[f"{image_id}_global"] = token
+    run(job(tmp_path / "theirs.hdf5", tmp_path / "t.npz", "npz", "legacy"))
+    assert opened(tmp_path / "t.npz", "npz").content.global_width == 0
+    assert re.search(f"global keys .*are not converted: .*{why}", notices(tmp_path))
+
+
+def test_class_tokens_that_the_manifest_promises_have_to_be_there(tmp_path):
+    source = source_file(tmp_path, tokens=class_tokens())
+    with h5py.File(source, "r+") as file:
+        del file["7_global"]
+    with pytest.raises(FoundFaults, match="promises class tokens of 8 channels, and none are there"):
+        run(job(source, tmp_path / "t.npz", "npz"))
+
+
 def test_lmdb_is_read_the_documented_way(tmp_path):
     lmdb = pytest.importorskip("lmdb")
     run(job(source_file(tmp_path), tmp_path / "t.lmdb", "lmdb"))
@@ -144,6 +230,19 @@ def test_a_tensor_file_is_a_bare_tensor_of_one_row_only(tmp_path):
     assert (tmp_path / "t.pt" / "900.pt").stat().st_size < 2 * 49 * 8 * 2 + 1500
 
 
+def test_a_packed_file_of_chunks_is_read_chunk_by_chunk_not_row_by_row(tmp_path):
+    rows = smooth_rows(300)
+    order = np.random.default_rng(0).permutation(300)
+    with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
+        file.create_dataset("features", data=rows, chunks=(100, 49, 8), compression="gzip")
+        file["ids"] = order
+    found = opened(tmp_path / "theirs.hdf5", "packed")
+    asked = [5, 299, 5, 0]
+    assert (found.read(asked) == rows[[int(np.flatnonzero(order == image_id)[0]) for image_id in asked]]).all()
+    run(job(tmp_path / "theirs.hdf5", tmp_path / "t.hdf5", "hdf5", "packed"))
+    assert (FeatureFile(tmp_path / "t.hdf5").read(order.tolist()) == rows).all()
+
+
 def test_an_hdf5_target_is_one_of_ours(tmp_path):
     run(job(source_file(tmp_path), tmp_path / "m.npz", "npz"))
     run(job(tmp_path / "m.npz", tmp_path / "t.hdf5", "hdf5", "npz"))
@@ -152,13 +251,20 @@ def test_an_hdf5_target_is_one_of_ours(tmp_path):
     assert opened(tmp_path / "t.hdf5", "hdf5").crc32.keys() == set(IDS)
 
 
+@pytest.mark.parametrize("width", [0, 96])
 @pytest.mark.parametrize("name", ALL)
-def test_a_target_takes_no_more_of_the_disk_than_was_said(tmp_path, name):
+def test_a_target_takes_no_more_of_the_disk_than_was_said(tmp_path, name, width):
     ids = range(0, 400, 2)
-    source = build_file(tmp_path / "source.hdf5", ids, width=96)
-    target = tmp_path / f"t{SUFFIX[name]}"
+    source, target = tmp_path / "source.hdf5", tmp_path / f"t{SUFFIX[name]}"
+    build = FeatureBuild.start(source, make_manifest(width=96, global_width=width), ids)
+    tokens = np.random.default_rng(0).normal(size=(len(ids), width)).astype(np.float16) if width else None
+    build.write(range(len(ids)), smooth_rows(len(ids), width=96), tokens)
+    build.publish()
+    build.close()
     run(job(source, target, name))
-    said, taken = catalogue.need(name, len(ids), 49 * 96 * 2), disk_bytes(target)
+    survey = catalogue.survey(source, "hdf5")
+    assert (survey.row_bytes, survey.global_bytes) == (49 * 96 * 2, width * 2)
+    said, taken = catalogue.need(name, len(ids), survey.row_bytes, survey.global_bytes), disk_bytes(target)
     assert taken <= said.bytes <= 1.6 * taken + 2**20
     files = len(list(target.iterdir())) + 1 if target.is_dir() else 1
     assert files <= said.inodes <= files + 8
@@ -176,12 +282,24 @@ def test_float32_becomes_float16_within_its_rounding_and_the_manifest_tells(tmp_
     found = opened(target, name)
     assert (found.content.dtype, found.content.manifest.dtype) == ("float16", "float16")
     assert (found.read(IDS) == rows.astype(np.float16)).all()
+    assert found.content.manifest.converted_from == ("float32",)
     assert "fsgr-tui convert a b" in found.content.manifest.command
 
 
 def test_float16_becomes_float32_exactly(tmp_path):
     run(job(source_file(tmp_path), tmp_path / "t.hdf5", "hdf5", dtype="float32"))
     assert (FeatureFile(tmp_path / "t.hdf5").read(IDS) == smooth_rows(7).astype(np.float32)).all()
+
+
+def test_every_type_that_values_went_through_is_recorded_since_lost_digits_do_not_come_back(tmp_path):
+    source = source_file(tmp_path, dtype="float32", tokens=class_tokens("float32"))
+    run(job(source, tmp_path / "half.packed.hdf5", "packed", dtype="float16"))
+    run(job(tmp_path / "half.packed.hdf5", tmp_path / "same.lmdb", "lmdb", "packed"))
+    run(job(tmp_path / "same.lmdb", tmp_path / "back.hdf5", "hdf5", "lmdb", dtype="float32"))
+    assert FeatureFile(source).manifest.converted_from == ()
+    assert FeatureFile(tmp_path / "back.hdf5").manifest.converted_from == ("float32", "float16")
+    halved = class_tokens("float32").astype(np.float16).astype(np.float32)
+    assert (FeatureFile(tmp_path / "back.hdf5", "global").read(IDS) == halved).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,8 +371,12 @@ class Tampered:
     def __init__(self, sink, change):
         self.sink, self.change = sink, change
 
-    def write(self, ids, rows):
-        self.sink.write(*self.change(list(ids), rows.copy()))
+    def write(self, ids, rows, tokens=None):
+        changed = self.change(list(ids), rows.copy())
+        self.sink.write(*changed, *([] if tokens is None else [self.change_token(ids, tokens.copy())]))
+
+    def change_token(self, ids, tokens):
+        return tokens
 
     def finish(self):
         self.sink.finish()
@@ -279,6 +401,25 @@ def test_a_row_that_is_not_what_the_source_holds_is_found_and_nothing_is_publish
     tampered = msgspec.structs.replace(kind, create=lambda path, content: Tampered(kind.create(path, content), change))
     with pytest.raises(FoundFaults, match="image 7 did not come back"):
         run(job(source_file(tmp_path), tmp_path / f"t{SUFFIX[name]}", tampered))
+    assert sorted(os.listdir(tmp_path)) == ["events.jsonl", "source.hdf5"]
+
+
+class TamperedToken(Tampered):
+    """A sink that passes on one class token changed."""
+
+    def change_token(self, ids, tokens):
+        tokens[ids.index(7), 3] += 1
+        return tokens
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_class_token_that_is_not_what_the_source_holds_is_found(tmp_path, name):
+    kind = format_of(name)
+    tampered = msgspec.structs.replace(
+        kind, create=lambda path, content: TamperedToken(kind.create(path, content), lambda ids, rows: (ids, rows))
+    )
+    with pytest.raises(FoundFaults, match="image 7 did not come back"):
+        run(job(source_file(tmp_path, tokens=class_tokens()), tmp_path / f"t{SUFFIX[name]}", tampered))
     assert sorted(os.listdir(tmp_path)) == ["events.jsonl", "source.hdf5"]
 
 
@@ -323,10 +464,13 @@ def test_a_lost_manifest_or_list_of_refused_images_is_found(tmp_path, lost):
         run(job(source_file(tmp_path), tmp_path / "t.lmdb", msgspec.structs.replace(kind, create=forgetful)))
 
 
-def test_a_damaged_source_is_not_given_fresh_checksums(tmp_path):
-    source = source_file(tmp_path)
+@pytest.mark.parametrize("what", [smooth_rows(len(IDS))[3], class_tokens()[3]], ids=["row", "class token"])
+def test_a_damaged_source_is_not_given_fresh_checksums(tmp_path, what):
+    source = source_file(tmp_path, tokens=class_tokens())
     body = bytearray(source.read_bytes())
-    body[body.find(smooth_rows(len(IDS))[3].tobytes())] ^= 1
+    place = body.find(what.tobytes())
+    assert place > 0
+    body[place] ^= 1
     source.write_bytes(body)
     with pytest.raises(FoundFaults, match="image 7 does not hold its checksum"):
         run(job(source, tmp_path / "t.packed.hdf5", "packed"))
@@ -342,8 +486,8 @@ class Deadly(Tampered):
         super().__init__(sink, lambda ids, rows: (ids, rows))
         self.moment = moment
 
-    def write(self, ids, rows):
-        super().write(ids, rows)
+    def write(self, ids, rows, tokens=None):
+        super().write(ids, rows, tokens)
         self._die_at("write")
 
     def finish(self):
@@ -550,17 +694,6 @@ def test_a_file_without_manifest_stays_without_one_and_can_be_read(tmp_path):
     assert (found.read([9, 25, 30]) == rows).all()
     assert "3 other keys (such as 25_boxes" in notices(tmp_path)
     assert "9_features are written as 9_grids" in notices(tmp_path)
-
-
-def test_class_tokens_are_told_not_to_be_converted_and_the_manifest_promises_none(tmp_path):
-    source = tmp_path / "source.hdf5"
-    build = FeatureBuild.start(source, make_manifest(global_width=8), IDS)
-    build.write(range(len(IDS)), smooth_rows(len(IDS)), np.ones((len(IDS), 8), np.float16))
-    build.publish()
-    build.close()
-    run(job(source, tmp_path / "t.hdf5", "hdf5"))
-    assert FeatureFile(tmp_path / "t.hdf5").manifest.global_width == 0
-    assert "_global" in notices(tmp_path)
 
 
 def test_a_folder_of_another_program_is_read_without_manifest(tmp_path):

@@ -12,7 +12,7 @@ from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import FormatName
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import HDF5_BYTES_PER_KEY
-from fsgr_tui.features.formats.files import MANIFEST_FILE, FolderIndex, index_folder
+from fsgr_tui.features.formats.files import MANIFEST_FILE, FolderIndex, class_token_path, index_folder
 from fsgr_tui.features.formats.keyed import HDF5, LEGACY
 from fsgr_tui.features.formats.lmdb import DATA_FILE, LMDB
 from fsgr_tui.features.formats.npz import NPZ
@@ -31,7 +31,8 @@ SUFFIXES: dict[str, FormatName] = {
 # Measured with h5py 3.16, NumPy 2.4, torch 2.14 and LMDB 0.9 pages; each is the upper end.
 _LEGACY_BYTES_PER_ROW = 3300
 _GZIP_WORST = 1.02
-_FILE_BYTES: dict[FormatName, int] = {"npz": 270, "pt": 1500}
+_PT_BYTES = 1500
+_NPZ_BYTES_PER_ARRAY = 270
 _BLOCK_BYTES = 4096
 _LMDB_IN_PAGE = 2000
 _FEW_INODES = 8
@@ -43,12 +44,14 @@ class Survey(msgspec.Struct, frozen=True):
 
     Attributes:
         row_bytes: of one row's values (of a `.pt` folder without manifest: of its first file, an upper bound).
+        global_bytes: of the class token beside it; 0 for none.
     """
 
     format: FormatName
     rows: int
     row_bytes: int
     dtype: str | None
+    global_bytes: int = 0
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -99,26 +102,39 @@ def survey(path: Path, name: FormatName) -> Survey:
         return _survey_tensors(path)
     rows = FORMATS[name].open(path)
     rows.close()
-    return Survey(name, len(rows.content.ids), rows.content.row_bytes, rows.content.dtype)
+    found = rows.content
+    return Survey(name, len(found.ids), found.row_bytes, found.dtype, found.global_bytes)
 
 
-def need(name: FormatName, rows: int, row_bytes: int) -> Need:
-    """What a target will take, at the most; the draft becomes the target, so nothing is needed twice."""
-    raw = rows * row_bytes
+def need(name: FormatName, rows: int, row_bytes: int, global_bytes: int = 0) -> Need:
+    """What a target will take, at the most; the draft becomes the target, so nothing is needed twice.
+
+    Args:
+        row_bytes, global_bytes: of one row's values, and of the class token beside it (0 for none).
+    """
+    raw = rows * (row_bytes + global_bytes)
+    keys = rows * 2 if global_bytes else rows
     match name:
         case "hdf5":
-            return Need(raw + HDF5_BYTES_PER_KEY * rows + temporary_bytes(rows) + _BASE_BYTES, _FEW_INODES)
+            return Need(raw + HDF5_BYTES_PER_KEY * keys + temporary_bytes(keys) + _BASE_BYTES, _FEW_INODES)
         case "legacy":
-            return Need(math.ceil(raw * _GZIP_WORST) + _LEGACY_BYTES_PER_ROW * rows + _BASE_BYTES, _FEW_INODES)
+            return Need(math.ceil(raw * _GZIP_WORST) + _LEGACY_BYTES_PER_ROW * keys + _BASE_BYTES, _FEW_INODES)
         case "packed":
             return Need(raw + 8 * rows + _BASE_BYTES, _FEW_INODES)
         case "lmdb":
-            # Larger values get pages of their own; smaller ones share pages that are at least half full.
-            large = row_bytes > _LMDB_IN_PAGE
-            per_row = _in_blocks(row_bytes + 16) + 64 if large else 2 * (row_bytes + 32)
-            return Need(rows * per_row + _BASE_BYTES, _FEW_INODES)
-        case "npz" | "pt":
-            return Need(rows * _in_blocks(row_bytes + _FILE_BYTES[name]) + _BASE_BYTES, rows + _FEW_INODES)
+            per_image = sum(_lmdb_bytes(size) for size in (row_bytes, global_bytes) if size)
+            return Need(rows * per_image + _BASE_BYTES, _FEW_INODES)
+        case "npz":
+            arrays = _NPZ_BYTES_PER_ARRAY * (2 if global_bytes else 1)
+            return Need(rows * _in_blocks(row_bytes + global_bytes + arrays) + _BASE_BYTES, rows + _FEW_INODES)
+        case "pt":
+            per_image = sum(_in_blocks(size + _PT_BYTES) for size in (row_bytes, global_bytes) if size)
+            return Need(rows * per_image + _BASE_BYTES, keys + _FEW_INODES)
+
+
+def _lmdb_bytes(size: int) -> int:
+    """Larger values get pages of their own; smaller ones share pages that are at least half full."""
+    return _in_blocks(size + 16) + 64 if size > _LMDB_IN_PAGE else 2 * (size + 32)
 
 
 def of_features_only(folder: Path) -> bool:
@@ -152,10 +168,12 @@ def _survey_tensors(folder: Path) -> Survey:
         raise NotAFeatureFile(f"{folder} holds no files like 9.pt.", "Look whether this is the right folder.")
     if index.document is None:
         first = folder / f"{index.ids[0]}.pt"
-        return Survey("pt", len(index.ids), first.stat().st_size, None)
+        token = class_token_path(first)
+        return Survey("pt", len(index.ids), first.stat().st_size, None, token.stat().st_size if token.is_file() else 0)
     told = index.document
     if told.rows != len(index.ids):
         raise NotAFeatureFile(
             f"{folder / MANIFEST_FILE} promises {told.rows:,} rows, {len(index.ids):,} are there.", "Copy them again."
         )
-    return Survey("pt", told.rows, math.prod(told.shape) * np.dtype(told.dtype).itemsize, told.dtype)
+    itemsize = np.dtype(told.dtype).itemsize
+    return Survey("pt", told.rows, math.prod(told.shape) * itemsize, told.dtype, told.global_width * itemsize)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.features.build import LIBVER, FeatureBuild
 from fsgr_tui.features.formats.rows import Content, Format
-from fsgr_tui.features.manifest import REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
-from fsgr_tui.features.reader import FeatureFile, open_hdf5
+from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
+from fsgr_tui.features.reader import FeatureFile, MissingIds, open_hdf5
 from fsgr_tui.features.writer import sync_path
 
 LEGACY_GZIP = 4
@@ -23,10 +23,11 @@ _UNKNOWN = "unknown"
 
 
 class KeyedRows:
-    """Rows of a feature file, ours or another program's."""
+    """Rows of a feature file, ours or another program's; `{id}_global` beside them are class tokens."""
 
     def __init__(self, path: Path) -> None:
         self._file = FeatureFile(path)
+        self._class_tokens, remark = _class_tokens(self._file)
         with open_hdf5(path) as hdf5:
             refused = tuple(read_refused(hdf5))
             self.crc32 = _crc32_by_id(hdf5, self._file.manifest)
@@ -36,16 +37,25 @@ class KeyedRows:
             dtype=self._file.dtype.name,
             manifest=self._file.manifest,
             refused=refused,
+            global_width=self._class_tokens.row_shape[0] if self._class_tokens else 0,
         )
-        self.remarks = tuple(_remarks(self._file))
+        self.remarks = (*remark, *_remarks(self._file, converted=self._class_tokens is not None or bool(remark)))
 
     def read(self, ids: Sequence[int]) -> NDArray[np.generic]:
         """Rows in the order of `ids`."""
         return self._file.read(ids)
 
+    def read_class_tokens(self, ids: Sequence[int]) -> NDArray[np.generic]:
+        """Class tokens in the order of `ids`."""
+        if self._class_tokens is None:
+            raise MissingIds(self._file.path, ids)
+        return self._class_tokens.read(ids)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._class_tokens is not None:
+            self._class_tokens.close()
 
 
 class BuildSink:
@@ -66,10 +76,12 @@ class BuildSink:
         for image_id, file_path, reason in content.refused:
             self._build.refuse(self._row[image_id], file_path, reason)
 
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
+    def write(
+        self, ids: Sequence[int], rows: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
         """Write rows at their places."""
         with _told_for_conversions():
-            self._build.write([self._row[image_id] for image_id in ids], rows)
+            self._build.write([self._row[image_id] for image_id in ids], rows, class_tokens)
 
     def finish(self) -> None:
         """Verify the checksums and give the build its name."""
@@ -110,12 +122,15 @@ class LegacySink(PlainHdf5Sink):
         super().__init__(path, content)
         self._suffix = content.manifest.suffix if content.manifest else "grids"
 
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
-        """Add a dataset per row."""
-        for image_id, row in zip(ids, rows, strict=True):
-            self._file.create_dataset(
-                f"{image_id}_{self._suffix}", data=row, compression="gzip", compression_opts=LEGACY_GZIP
-            )
+    def write(
+        self, ids: Sequence[int], rows: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
+        """Add a dataset per array."""
+        for suffix, arrays in ((self._suffix, rows), (GLOBAL, class_tokens)):
+            for image_id, array in zip(ids, arrays, strict=True) if arrays is not None else ():
+                self._file.create_dataset(
+                    f"{image_id}_{suffix}", data=array, compression="gzip", compression_opts=LEGACY_GZIP
+                )
 
 
 HDF5 = Format("hdf5", KeyedRows, BuildSink)
@@ -131,14 +146,35 @@ def write_root(file: h5py.File, content: Content) -> None:
 
 
 def _crc32_by_id(file: h5py.File, manifest: Manifest | None) -> dict[int, int]:
-    # Where a class token lies behind the row, the checksum covers both, and the row alone cannot be held against it.
-    if manifest is None or manifest.global_width or ROW_IDS not in file.attrs or ROW_CRC32 not in file.attrs:
+    if manifest is None or ROW_IDS not in file.attrs or ROW_CRC32 not in file.attrs:
         return {}
     return dict(zip(file.attrs[ROW_IDS].tolist(), file.attrs[ROW_CRC32].tolist(), strict=True))
 
 
-def _remarks(file: FeatureFile) -> Iterator[str]:
-    other = file.layout.other_keys
+def _class_tokens(file: FeatureFile) -> tuple[FeatureFile | None, tuple[str, ...]]:
+    """The class tokens beside the rows; else a remark, where there are some that no target could keep with the rows."""
+    if not any(key.endswith(f"_{GLOBAL}") for key in file.layout.other_keys):
+        return None, ()
+    found = FeatureFile(file.path, GLOBAL)
+    fits = (len(found.row_shape), found.layout.uniform, found.dtype) == (1, True, file.dtype)
+    if fits and np.array_equal(found.ids, file.ids):
+        return found, ()
+    found.close()
+    why = (
+        f"{len(found):,} of {len(file):,} images have them"
+        if fits
+        else f"they are {found.row_shape} {found.dtype}, where one vector an image in {file.dtype} is asked for"
+    )
+    return None, (f"The {GLOBAL} keys of {file.path} are not converted: {why}.",)
+
+
+def _remarks(file: FeatureFile, *, converted: bool) -> Iterator[str]:
+    """What is not converted.
+
+    Args:
+        converted: whether class tokens are spoken for.
+    """
+    other = [key for key in file.layout.other_keys if not (converted and key.endswith(f"_{GLOBAL}"))]
     if other:
         yield f"{file.path} has {len(other):,} other keys (such as {', '.join(other[:3])}), which are not converted."
     written = file.manifest.suffix if file.manifest else "grids"
@@ -153,6 +189,7 @@ def _placeholder(content: Content) -> Manifest:
         clip_model=_UNKNOWN, weights=_UNKNOWN, weights_sha256="", activation=_UNKNOWN, image_px=0, resize=_UNKNOWN,
         interpolation=_UNKNOWN, antialias=False, decoder=_UNKNOWN, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), stage=_UNKNOWN,
         grid=_UNKNOWN, pooling=_UNKNOWN, tokens=tokens, width=width, dtype=content.dtype, precision=_UNKNOWN,
+        global_width=content.global_width,
     )  # fmt: skip
 
 

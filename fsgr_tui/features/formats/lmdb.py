@@ -1,7 +1,8 @@
 """LMDB: a folder with `data.mdb`.
 
-The key of a row is its image id as a decimal number in ASCII; the value is the row's bytes, C order, little-endian. What
-the rows are stands as JSON (`rows.RowsDocument`: shape, dtype, manifest) under the key `__meta__`. To read a row:
+The key of a row is its image id as a decimal number in ASCII; the value is the row's bytes, C order, little-endian. A class
+token has the key `{id}_global`. What the rows are stands as JSON (`rows.RowsDocument`: shape, dtype, global_width, manifest)
+under the key `__meta__`. To read a row:
 
     txn.get(b"9") -> numpy.frombuffer(value, dtype).reshape(shape)
 """
@@ -21,6 +22,7 @@ from fsgr_tui.features.reader import MissingIds, NotAFeatureFile
 from fsgr_tui.features.writer import sync_path
 
 META_KEY = b"__meta__"
+GLOBAL_KEY = b"%d_global"
 DATA_FILE = "data.mdb"
 _MAP_BYTES_LEAST = 1 << 26
 
@@ -49,22 +51,30 @@ class LmdbRows:
 
     def read(self, ids: Sequence[int]) -> NDArray[np.generic]:
         """Rows in the order of `ids`."""
-        values = [self._transaction.get(b"%d" % image_id) for image_id in ids]
-        if absent := [image_id for image_id, value in zip(ids, values, strict=True) if value is None]:
-            raise MissingIds(self._path, absent)
-        out = np.empty((len(ids), *self.content.row_shape), self.content.dtype)
-        for number, (image_id, value) in enumerate(zip(ids, values, strict=True)):
-            if len(value) != self.content.row_bytes:
-                raise FoundFaults(
-                    f"{self._path}: image {image_id} has {len(value):,} bytes, others {self.content.row_bytes:,}.",
-                    "Convert it again.",
-                )
-            out[number] = np.frombuffer(value, self._stored).reshape(self.content.row_shape)
-        return out
+        return self._read(ids, b"%d", self.content.row_shape)
+
+    def read_class_tokens(self, ids: Sequence[int]) -> NDArray[np.generic]:
+        """Class tokens in the order of `ids`."""
+        return self._read(ids, GLOBAL_KEY, (self.content.global_width,))
 
     def close(self) -> None:
         """Close the folder."""
         self._environment.close()
+
+    def _read(self, ids: Sequence[int], key: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:
+        values = [self._transaction.get(key % image_id) for image_id in ids]
+        if absent := [image_id for image_id, value in zip(ids, values, strict=True) if value is None]:
+            raise MissingIds(self._path, absent)
+        out = np.empty((len(ids), *shape), self.content.dtype)
+        row_bytes = out.nbytes // max(1, len(ids))
+        for number, (image_id, value) in enumerate(zip(ids, values, strict=True)):
+            if len(value) != row_bytes:
+                raise FoundFaults(
+                    f"{self._path}: {(key % image_id).decode()} has {len(value):,} bytes, others {row_bytes:,}.",
+                    "Convert it again.",
+                )
+            out[number] = np.frombuffer(value, self._stored).reshape(shape)
+        return out
 
     def _require_whole(self) -> None:
         """Refuse a truncated file: its missing pages are mapped all the same, and touching them kills the process."""
@@ -96,14 +106,18 @@ class LmdbSink:
         self._path, self._content, self._error = path, content, lmdb.Error
         self._stored = np.dtype(content.dtype).newbyteorder("<")
         # The map's size is only a limit on addresses. Pages of rows and keys stay far below it.
-        limit = _MAP_BYTES_LEAST + 3 * (content.raw_bytes + 4096 * len(content.ids)) + 4 * len(describe(content))
+        limit = _MAP_BYTES_LEAST + 3 * (content.raw_bytes + 2 * 4096 * len(content.ids)) + 4 * len(describe(content))
         path.mkdir()
         self._environment = lmdb.open(str(path), map_size=limit, lock=False, sync=False)
 
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
-        """Put rows."""
-        little = np.ascontiguousarray(rows, self._stored)
-        self._put([(b"%d" % image_id, row.tobytes()) for image_id, row in zip(ids, little, strict=True)])
+    def write(
+        self, ids: Sequence[int], rows: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
+        """Put rows and class tokens."""
+        given = [(b"%d", rows)] if class_tokens is None else [(b"%d", rows), (GLOBAL_KEY, class_tokens)]
+        for key, arrays in given:
+            little = np.ascontiguousarray(arrays, self._stored)
+            self._put([(key % image_id, array.tobytes()) for image_id, array in zip(ids, little, strict=True)])
 
     def finish(self) -> None:
         """Put the description and bring the folder to the disk."""

@@ -1,16 +1,21 @@
-"""A folder of `{id}.npz`, each with the array `feat`, as loaders descended from M2's read them."""
+"""A folder of `{id}.npz`, each with the array `feat`, as loaders descended from M2's read them.
+
+A class token is the array `global` beside it.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
-from fsgr_tui.features.formats.files import FolderRows, FolderSink
+from fsgr_tui.features.formats.files import FileKind, FolderRows, FolderSink
 from fsgr_tui.features.formats.rows import Content, Format
+from fsgr_tui.features.manifest import GLOBAL
 
 SUFFIX = ".npz"
 ARRAY = "feat"
@@ -22,33 +27,50 @@ def load_row(path: Path) -> NDArray[np.generic]:
     Raises:
         FoundFaults: the file is damaged, or has no such array.
     """
+    row, names = _array(path, ARRAY)
+    if row is None:
+        raise FoundFaults(
+            f"{path} has no array {ARRAY!r} (its arrays: {', '.join(names) or 'none'}).",
+            f"Loaders of this kind read {ARRAY!r}.",
+        )
+    return row
+
+
+def load_class_token(path: Path) -> NDArray[np.generic] | None:
+    """The array `global` of a file; None when it has none.
+
+    Raises:
+        FoundFaults: the file is damaged.
+    """
+    return _array(path, GLOBAL)[0]
+
+
+def save(path: Path, row: NDArray[np.generic], class_token: NDArray[np.generic] | None) -> None:
+    """Write a file; not compressed, since features gain 2-6 % by it and lose most of their speed."""
+    arrays: dict[str, Any] = {ARRAY: row} if class_token is None else {ARRAY: row, GLOBAL: class_token}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _array(path: Path, name: str) -> tuple[NDArray[np.generic] | None, list[str]]:
+    """The array of a name, if there is one, and the names of all."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if ARRAY not in arrays:
-                raise FoundFaults(
-                    f"{path} has no array {ARRAY!r} (its arrays: {', '.join(arrays) or 'none'}).",
-                    f"Loaders of this kind read {ARRAY!r}.",
-                )
-            row: NDArray[np.generic] = arrays[ARRAY]
-            return row
+            return arrays.get(name), list(arrays)
     # A truncated file shows as any of these, depending on where it ends.
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
         raise FoundFaults(f"{path} cannot be read: {error}.", "Make it again.") from None
 
 
-def save_row(path: Path, row: NDArray[np.generic]) -> None:
-    """Write a file; not compressed, since features gain 2-6 % by it and lose most of their speed."""
-    with path.open("wb") as file:
-        # The keyword is ARRAY spelled out: mypy takes an unpacked dictionary for the flags of `savez`.
-        np.savez(file, feat=row)
+KIND = FileKind(SUFFIX, load_row, load_class_token, save)
 
 
 def _open(path: Path) -> FolderRows:
-    return FolderRows(path, SUFFIX, load_row)
+    return FolderRows(path, KIND)
 
 
 def _create(path: Path, content: Content) -> FolderSink:
-    return FolderSink(path, content, SUFFIX, save_row)
+    return FolderSink(path, content, KIND)
 
 
 NPZ = Format("npz", _open, _create)

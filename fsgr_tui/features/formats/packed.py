@@ -1,4 +1,7 @@
-"""Packed HDF5: all rows in one contiguous dataset `features` (N, *row_shape), their image ids in `ids` (N,) int64."""
+"""Packed HDF5: all rows in one contiguous dataset `features` (N, *row_shape), their image ids in `ids` (N,) int64.
+
+Class tokens, where there are any, are the dataset `global` (N, width).
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,19 @@ from numpy.typing import NDArray
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
-from fsgr_tui.features.manifest import Manifest, read_manifest, read_refused
+from fsgr_tui.features.manifest import GLOBAL, Manifest, read_manifest, read_refused
 from fsgr_tui.features.reader import MissingIds, NotAFeatureFile, open_hdf5
 
 FEATURES, IDS = "features", "ids"
+
+
+class _Column:
+    """A dataset with a row per image, and where its bytes lie when they can be read past HDF5."""
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        plain = data.chunks is None and data.external is None and data.dtype.isnative
+        self.data = data
+        self.offset: int | None = data.id.get_offset() if plain else None
 
 
 class PackedRows:
@@ -25,27 +37,25 @@ class PackedRows:
 
     def __init__(self, path: Path) -> None:
         self.crc32: Mapping[int, int] = {}
-        self.remarks: Sequence[str] = ()
         self._path = path
         self._file = open_hdf5(path)
         try:
-            self._features: h5py.Dataset = self._file[FEATURES]
+            self._features = _Column(self._file[FEATURES])
             ids = self._file[IDS][()].tolist()
-            if len(self._features) != len(ids) or len(set(ids)) != len(ids):
+            count = len(self._features.data)
+            if count != len(ids) or len(set(ids)) != len(ids):
                 raise NotAFeatureFile(
-                    f"{path} has {len(self._features):,} rows and {len(set(ids)):,} different ids.",
-                    "It takes one id a row.",
+                    f"{path} has {count:,} rows and {len(set(ids)):,} different ids.", "It takes one id a row."
                 )
-            contiguous = self._features.chunks is None and self._features.external is None
-            native = self._features.dtype.isnative
-            self._offset: int | None = self._features.id.get_offset() if contiguous and native else None
+            self._class_tokens, self.remarks = self._class_token_column(count)
             self._position = {image_id: row for row, image_id in enumerate(ids)}
             self.content = Content(
                 ids=tuple(sorted(ids)),
-                row_shape=self._features.shape[1:],
-                dtype=self._features.dtype.name,
+                row_shape=self._features.data.shape[1:],
+                dtype=self._features.data.dtype.name,
                 manifest=_manifest(self._file, path),
                 refused=tuple(read_refused(self._file)),
+                global_width=self._class_tokens.data.shape[1] if self._class_tokens else 0,
             )
         except BaseException:
             self._file.close()
@@ -54,20 +64,42 @@ class PackedRows:
 
     def read(self, ids: Sequence[int]) -> NDArray[np.generic]:
         """Rows in the order of `ids`."""
-        if absent := [image_id for image_id in ids if image_id not in self._position]:
-            raise MissingIds(self._path, absent)
-        out = np.empty((len(ids), *self.content.row_shape), self.content.dtype)
-        for number, image_id in enumerate(ids):
-            if self._offset is None:
-                out[number] = self._features[self._position[image_id]]
-            else:
-                self._read_at(self._offset + self._position[image_id] * self.content.row_bytes, out[number], image_id)
-        return out
+        return self._read(self._features, ids)
+
+    def read_class_tokens(self, ids: Sequence[int]) -> NDArray[np.generic]:
+        """Class tokens in the order of `ids`."""
+        if self._class_tokens is None:
+            raise MissingIds(self._path, ids)
+        return self._read(self._class_tokens, ids)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
         self._raw.close()
+
+    def _class_token_column(self, count: int) -> tuple[_Column | None, Sequence[str]]:
+        found = self._file.get(GLOBAL)
+        if not isinstance(found, h5py.Dataset):
+            return None, ()
+        if found.ndim == 2 and len(found) == count and found.dtype == self._features.data.dtype:
+            return _Column(found), ()
+        why = f"it is {found.shape} {found.dtype}, beside {count:,} rows in {self._features.data.dtype}"
+        return None, (f"`{GLOBAL}` in {self._path} is not converted: {why}.",)
+
+    def _read(self, column: _Column, ids: Sequence[int]) -> NDArray[np.generic]:
+        if absent := [image_id for image_id in ids if image_id not in self._position]:
+            raise MissingIds(self._path, absent)
+        places = [self._position[image_id] for image_id in ids]
+        out = np.empty((len(ids), *column.data.shape[1:]), self.content.dtype)
+        if column.offset is None:
+            # All at once: a chunk is then unpacked once, not for every row in it.
+            different, back = np.unique(places, return_inverse=True)
+            out[:] = column.data[different][back]
+            return out
+        row_bytes = out.nbytes // max(1, len(ids))
+        for number, place in enumerate(places):
+            self._read_at(column.offset + place * row_bytes, out[number], ids[number])
+        return out
 
     def _read_at(self, offset: int, row: NDArray[np.generic], image_id: int) -> None:
         """Read past HDF5, which takes several times as long to find the same bytes."""
@@ -76,20 +108,27 @@ class PackedRows:
 
 
 class PackedSink(PlainHdf5Sink):
-    """Writes one large dataset, row behind row."""
+    """Writes one large dataset, row behind row, and one of class tokens."""
 
     def __init__(self, path: Path, content: Content) -> None:
         super().__init__(path, content)
         self._written = 0
-        shape = (len(content.ids), *content.row_shape)
-        self._features = self._file.create_dataset(FEATURES, shape, np.dtype(content.dtype).newbyteorder("<"))
-        self._ids = self._file.create_dataset(IDS, (len(content.ids),), "<i8")
+        count, kind = len(content.ids), np.dtype(content.dtype).newbyteorder("<")
+        self._features = self._file.create_dataset(FEATURES, (count, *content.row_shape), kind)
+        self._ids = self._file.create_dataset(IDS, (count,), "<i8")
+        self._class_tokens = (
+            self._file.create_dataset(GLOBAL, (count, content.global_width), kind) if content.global_width else None
+        )
 
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
+    def write(
+        self, ids: Sequence[int], rows: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
         """Append rows."""
         place = slice(self._written, self._written + len(ids))
         self._features[place] = rows
         self._ids[place] = ids
+        if self._class_tokens is not None:
+            self._class_tokens[place] = class_tokens
         self._written += len(ids)
 
 

@@ -31,6 +31,7 @@ class Content(msgspec.Struct, frozen=True):
         dtype: NumPy's name of the storage type.
         manifest: how the rows were made; None in files of other programs.
         refused: images that were asked for and could not be used.
+        global_width: channels of the class token that lies beside each row, in the same type; 0 for none.
     """
 
     ids: tuple[int, ...]
@@ -38,16 +39,22 @@ class Content(msgspec.Struct, frozen=True):
     dtype: str
     manifest: Manifest | None = None
     refused: tuple[Refused, ...] = ()
+    global_width: int = 0
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row's values."""
+        """Bytes of one row's values, the class token not counted."""
         return math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def global_bytes(self) -> int:
+        """Bytes of one class token."""
+        return self.global_width * np.dtype(self.dtype).itemsize
 
     @property
     def raw_bytes(self) -> int:
         """Bytes of all values: what no uncompressed format can be smaller than."""
-        return self.row_bytes * len(self.ids)
+        return (self.row_bytes + self.global_bytes) * len(self.ids)
 
 
 class Rows(Protocol):
@@ -60,7 +67,7 @@ class Rows(Protocol):
 
     @property
     def crc32(self) -> Mapping[int, int]:
-        """CRC32 of a row's bytes by image id, where the format keeps them; else empty."""
+        """CRC32 by image id of a row's bytes, those of its class token behind them, where the format keeps it; else empty."""
         ...
 
     @property
@@ -77,6 +84,14 @@ class Rows(Protocol):
         """
         ...
 
+    def read_class_tokens(self, ids: Sequence[int]) -> NDArray[np.generic]:
+        """Class tokens in the order of `ids`: an array (len(ids), global_width) of the stored dtype.
+
+        Raises:
+            MissingIds, FoundFaults: as `read`.
+        """
+        ...
+
     def close(self) -> None:
         """Let the file go."""
         ...
@@ -85,8 +100,14 @@ class Rows(Protocol):
 class Sink(Protocol):
     """Takes rows; what it writes can be opened once `finish` has returned."""
 
-    def write(self, ids: Sequence[int], rows: NDArray[np.generic]) -> None:
-        """Write rows: an array (len(ids), *row_shape) of the content's dtype.
+    def write(
+        self, ids: Sequence[int], rows: NDArray[np.generic], class_tokens: NDArray[np.generic] | None = None
+    ) -> None:
+        """Write rows.
+
+        Args:
+            rows: an array (len(ids), *row_shape) of the content's dtype.
+            class_tokens: (len(ids), global_width) of the same, where the content has them.
 
         Raises:
             OSError, MachineCannot: the disk is full or fails.
@@ -124,6 +145,7 @@ class RowsDocument(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     manifest: Manifest | None = None
     refused: tuple[Refused, ...] = ()
+    global_width: int = 0
 
 
 def describe(content: Content) -> bytes:
@@ -135,6 +157,7 @@ def describe(content: Content) -> bytes:
         dtype=content.dtype,
         manifest=content.manifest,
         refused=content.refused,
+        global_width=content.global_width,
     )
     return jsontext.encode(document, indent=2)
 
@@ -172,4 +195,6 @@ def content_of(ids: Sequence[int], document: RowsDocument, place: str) -> Conten
         raise NotAFeatureFile(
             f"{place} promises {document.rows:,} rows, {len(ids):,} are there.", "Convert or copy them again."
         )
-    return Content(tuple(sorted(ids)), document.shape, document.dtype, document.manifest, document.refused)
+    return Content(
+        tuple(sorted(ids)), document.shape, document.dtype, document.manifest, document.refused, document.global_width
+    )
