@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.event import Event, Fault, Metric, Notice, Phase, Progress, Refused, Result
+from fsgr_tui.core.units import Unknown
 
 JOB_SCHEMA = "fsgr-tui/job/1"
 
@@ -37,7 +38,13 @@ class JobSpec(msgspec.Struct, frozen=True):
 
 
 class JobProgress(msgspec.Struct, frozen=True):
-    """The latest phase and how far it is."""
+    """The latest phase and how far it is.
+
+    Attributes:
+        eta_s: seconds to the end of the phase at the present rate.
+        epoch, epochs: where a training program counts them, from 1.
+        whole_eta_s: seconds to the end of the last epoch, where epochs are counted.
+    """
 
     phase: str = ""
     step: int = 0
@@ -47,6 +54,9 @@ class JobProgress(msgspec.Struct, frozen=True):
     eta_s: float | None = None
     stages: dict[str, float] = {}
     bottleneck: str = ""
+    epoch: int | None = None
+    epochs: int | None = None
+    whole_eta_s: float | None = None
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -59,7 +69,14 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Something that went wrong while the job ran: told once, with its first and last time and its count."""
+    """Something that went wrong while the job ran: told once, with its first and last time and its count.
+
+    Attributes:
+        line: the log line that it rests on, or the values.
+        level: a warning is worth a look; an alarm says that the run is being wasted.
+        advice: what to try.
+        ids: image ids that the log names, the first thousand.
+    """
 
     kind: str
     text: str
@@ -67,6 +84,38 @@ class Alarm(msgspec.Struct, frozen=True):
     last: float
     count: int
     line: str = ""
+    level: Literal["warning", "alarm"] = "alarm"
+    advice: str = ""
+    ids: tuple[str, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the job's own process tree takes.
+
+    Attributes:
+        at: Unix time in seconds.
+        cpu_percent: 100 is one core.
+        memory_bytes: private pages of all processes, plus the largest share of one.
+        read_bytes_s, write_bytes_s: what really went to and came from disks, per second.
+        gpu_percent: the busiest GPU of the job, 0..100.
+        gpu_memory_bytes: over all GPUs.
+    """
+
+    at: float
+    processes: int
+    cpu_percent: float
+    memory_bytes: int
+    read_bytes_s: float
+    write_bytes_s: float
+    gpu_percent: float | Unknown
+    gpu_memory_bytes: int | Unknown
+
+
+class UsageSeen(msgspec.Struct, frozen=True):
+    """The newest sample, and the highest value of each kind so far."""
+
+    last: Usage
+    peak: Usage
 
 
 class JobStatus(msgspec.Struct, frozen=True):
@@ -89,6 +138,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     refused: int = 0
     notices: tuple[str, ...] = ()
     result: dict[str, object] = {}
+    usage: UsageSeen | None = None
+    last_line: str = ""
 
     @property
     def ended_for_good(self) -> bool:
