@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from typing import Any, get_args
+
 import msgspec
 
+from fsgr_tui.core import jsontext
+from fsgr_tui.core.machine import Host
 from fsgr_tui.core.units import Estimate, Unknown
 
 CALIBRATION_SCHEMA = "fsgr-tui/calibration/1"
@@ -40,6 +46,15 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         realtime, precomputed: caption pairs/s of training steps at `realtime_batch` and `precomputed_batch`.
         realtime_memory, precomputed_memory: GPU memory; Unknown without a GPU.
         bottleneck: one sentence: what holds the rate down and what to do about it.
+        decode_one: images/s of decoding and preprocessing with a single worker.
+        batch_size: images that went through the tower at once in `encode` and `extract`.
+        weights: as given; rates do not depend on them.
+        grid, dtype, row_bytes: what a stored row was.
+        images: picture files that were used; generated: whether they were made for the measurement.
+        image_bytes: average size of a picture file; images_cold: whether the page cache was dropped for them.
+        filesystem: type of the features' file system.
+        captions: "synthetic", or the annotation folder.
+        notes: what a person should know about the measurement.
     """
 
     machine: str
@@ -62,4 +77,58 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     realtime_memory: MemoryLine | Unknown = Unknown("not measured")
     precomputed_memory: MemoryLine | Unknown = Unknown("not measured")
     bottleneck: str = ""
+    decode_one: Estimate | Unknown = Unknown("not measured")
+    batch_size: int = 0
+    weights: str = ""
+    grid: str = ""
+    dtype: str = ""
+    row_bytes: int = 0
+    images: int = 0
+    generated: bool = False
+    image_bytes: int = 0
+    images_cold: bool = False
+    filesystem: str = ""
+    captions: str = ""
+    notes: tuple[str, ...] = ()
     schema: str = CALIBRATION_SCHEMA
+
+    @property
+    def file_name(self) -> str:
+        """Where it is kept: one name for each machine, device and model, readable at its beginning."""
+        key = f"{self.machine}\0{self.device}\0{self.clip_model}"
+        words = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.clip_model}-{self.device}").strip("-")[:80]
+        return f"{words}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:12]}.json"
+
+
+def machine_words(host: Host) -> str:
+    """What names a machine: host name and CPU."""
+    return f"{host.name}, {host.cpu}"
+
+
+def read_calibration(text: bytes) -> Calibration:
+    """The calibration of a JSON document.
+
+    Raises:
+        msgspec.MsgspecError: it is no JSON, no calibration of this version, or a rate in it cannot be one.
+    """
+    found: Any = jsontext.decode(text, Any)  # type: ignore[arg-type]  # mypy takes Any for no type
+    if not isinstance(found, dict) or found.get("schema") != CALIBRATION_SCHEMA:
+        raise msgspec.ValidationError(f"it is no document of {CALIBRATION_SCHEMA}")
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Calibration):
+        if field.name in found:
+            values[field.name] = _value(field.name, found[field.name], field.type)
+        elif field.required:
+            raise msgspec.ValidationError(f"`{field.name}` is missing")
+    return Calibration(**values)
+
+
+def _value(name: str, value: Any, kind: Any) -> Any:
+    """A field's value. A reading is told from an Unknown by its key, as documents carry no tags for msgspec's unions."""
+    if Unknown in get_args(kind):
+        is_unknown = isinstance(value, dict) and "unknown" in value
+        kind = Unknown if is_unknown else next(each for each in get_args(kind) if each is not Unknown)
+    read = msgspec.convert(value, kind)
+    if isinstance(read, Estimate) and not 0 < read.low <= read.likely <= read.high < float("inf"):
+        raise msgspec.ValidationError(f"`{name}` is no rate: {read.low} to {read.high}, likely {read.likely}")
+    return read
