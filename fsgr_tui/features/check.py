@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fsgr_tui.core.tower import KNOWN, FeatureShape
+from fsgr_tui.features.checkable import Checkable, open_checkable, open_class_tokens
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.manifest import IDENTITY, Manifest
-from fsgr_tui.features.reader import FeatureFile, open_hdf5
+from fsgr_tui.features.reader import FeatureFile, NotAFeatureFile, open_hdf5
 from fsgr_tui.features.values import CheckRow, Judgement, RowValues, few
 
 CHECK_SCHEMA = "fsgr-tui/check/1"
@@ -80,7 +82,7 @@ def check_file(
         NotAFeatureFile: it cannot be read as features at all; the message says what it is.
         BadRequest, MachineCannot: it is not there, or may not be read.
     """
-    file = FeatureFile(path)
+    file = open_checkable(path)
     ids = file.ids.tolist()
     sample = ids if deep or len(ids) <= SAMPLE_ROWS else sorted(random.Random(seed).sample(ids, SAMPLE_ROWS))
     rows = [
@@ -90,16 +92,19 @@ def check_file(
         _dtype_row(file),
         *_key_rows(file),
         *_count_rows(file),
+        *_converted_rows(file),
     ]
     id_rows, missing, extra = _id_rows(file, expected)
     rows += id_rows
     regions = file.layout.suffix == "features"
     if not file.layout.uniform:
         rows += _shapes_row(path, file, file.ids.tolist(), regions=regions)
-    elif file.manifest is None and not file.layout.padded_keys:
+    elif file.manifest is None and isinstance(file, FeatureFile) and not file.layout.padded_keys:
         rows += _shapes_row(path, file, sample, regions=regions)
-    if (file.layout.uniform or regions) and not file.layout.padded_keys:
-        values = RowValues(file, deep=deep)
+    class_tokens, token_rows = _class_tokens(file)
+    rows += token_rows
+    if not file.layout.padded_keys:
+        values = RowValues(file, class_tokens=class_tokens, deep=deep)
         for start in range(0, len(sample), 64):
             values.add(sample[start : start + 64])
             if tell:
@@ -108,6 +113,8 @@ def check_file(
     rows.append(_manifest_row(file))
     rows += _same_rows(file, expected)
     file.close()
+    if class_tokens is not None:
+        class_tokens.close()
     bad = [row for row in rows if row.judgement == "bad"]
     depth = "deep: every row" if deep else f"quick: {len(sample):,} of {len(ids):,} rows, chosen at random"
     return CheckReport(
@@ -124,26 +131,27 @@ def check_file(
     )
 
 
-def _headline(file: FeatureFile, bad: Sequence[CheckRow]) -> str:
+def _headline(file: Checkable, bad: Sequence[CheckRow]) -> str:
     shape = " x ".join(map(str, file.row_shape))
     if not bad:
         return f"good: {len(file):,} images, {shape} {file.dtype.name}"
     return f"{len(bad)} fault{'s' if len(bad) > 1 else ''}: {'; '.join(row.detail or row.what for row in bad)}"
 
 
-def _layout_row(file: FeatureFile) -> CheckRow:
+def _layout_row(file: Checkable) -> CheckRow:
     layout = file.layout
+    found = layout.words
+    if isinstance(file, FeatureFile):
+        found += f", keys like {file.ids[0]}_{layout.suffix}"
     if layout.contiguous:
-        return CheckRow(
-            "layout", "one contiguous array per image", f"{layout.words}, keys like {file.ids[0]}_{layout.suffix}", "ok"
-        )
+        return CheckRow("layout", "contiguous", found, "ok")
     return CheckRow(
-        "layout", "one contiguous array per image", f"{layout.words}, keys like {file.ids[0]}_{layout.suffix}", "note",
+        "layout", "contiguous", found, "note",
         "Usable, but random reads are slow; `fsgr-tui extract` writes files that read 10-60 times faster.",
     )  # fmt: skip
 
 
-def _shape_row(file: FeatureFile) -> CheckRow:
+def _shape_row(file: Checkable) -> CheckRow:
     found = file.row_shape
     manifest = file.manifest
     if manifest is not None:
@@ -163,6 +171,12 @@ def _shape_row(file: FeatureFile) -> CheckRow:
     )  # fmt: skip
 
 
+_CLIP = [tower for tower in KNOWN.values() if not tower.name.startswith("fsgr-")]
+_GRIDS = {(tokens, tower.width) for tower in _CLIP for tokens in (tower.tokens, 49, 64)}
+_PROJECTED = {(tower.tokens, tower.embed_dim) for tower in _CLIP}
+"""Shapes of grid features before and after the projection; (49, 768) is ViT-B/32's before it and could be another's after."""
+
+
 def known_shape(shape: tuple[int, ...]) -> str:
     """Which towers give rows of this shape; empty when none that is known does."""
     names = [
@@ -177,10 +191,12 @@ def known_shape(shape: tuple[int, ...]) -> str:
 def shape_fault(shape: tuple[int, ...]) -> str:
     """The usual mistakes in a row's shape; empty when it is none of them."""
     grids = {tower.tokens for tower in KNOWN.values()} | {49, 64}
-    widths = {tower.width for tower in KNOWN.values() if not tower.name.startswith("fsgr-")}
-    projected = {tower.embed_dim for tower in KNOWN.values() if not tower.name.startswith("fsgr-")} - widths
+    widths = {tower.width for tower in _CLIP}
+    projected = {tower.embed_dim for tower in _CLIP} - widths
     if len(shape) == 3 and shape[0] == 1:
         return f"An extra batch axis: {shape} instead of {shape[1:]}."
+    if not shape or 0 in shape:
+        return "No values." if shape else "One number per image, not a grid."
     if len(shape) == 1:
         return f"One pooled vector of {shape[0]} per image, not a grid."
     if len(shape) != 2:
@@ -190,12 +206,12 @@ def shape_fault(shape: tuple[int, ...]) -> str:
         return f"Transposed: {width} tokens of width {tokens} are stored as {tokens} x {width}."
     if tokens - 1 in grids and width in widths | projected:
         return f"{tokens} tokens = {tokens - 1} + the class token, which should have been left out."
-    if tokens in grids and width in projected:
+    if (tokens in grids and width in projected) or shape in _PROJECTED - _GRIDS:
         return f"Width {width} is that of projected features; grid features are taken before the projection."
     return ""
 
 
-def _dtype_row(file: FeatureFile) -> CheckRow:
+def _dtype_row(file: Checkable) -> CheckRow:
     name = file.dtype.name
     wanted = file.manifest.dtype if file.manifest else "float16 or float32"
     good = name == wanted if file.manifest else name in ("float16", "float32")
@@ -204,7 +220,7 @@ def _dtype_row(file: FeatureFile) -> CheckRow:
     )
 
 
-def _count_rows(file: FeatureFile) -> list[CheckRow]:
+def _count_rows(file: Checkable) -> list[CheckRow]:
     manifest = file.manifest
     if manifest is None:
         return [CheckRow("images", "-", f"{len(file):,}", "ok")]
@@ -233,7 +249,7 @@ def _count_rows(file: FeatureFile) -> list[CheckRow]:
     return rows
 
 
-def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], list[int], list[int]]:
+def _id_rows(file: Checkable, expected: Expected) -> tuple[list[CheckRow], list[int], list[int]]:
     if expected.ids is None:
         return [], [], []
     here = set(file.ids.tolist())
@@ -244,10 +260,12 @@ def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], lis
             "bad", "The keys are annotation (caption) ids, not image ids.",
         )  # fmt: skip
         return [row], missing, extra
+    # Not one in common is no gap, but another kind of id, or another data set.
+    hint = "" if here & expected.ids else " No id is the same: other images, or annotation ids? --annotations tells."
     rows = [
         CheckRow(
             "missing ids", f"0 of {len(expected.ids):,} ({expected.source})", f"{len(missing):,}", "bad" if missing else "ok",
-            f"Without features: {few(missing)}." if missing else "",
+            f"Without features: {few(missing)}.{hint}" if missing else "",
         )
     ]  # fmt: skip
     if extra:
@@ -255,22 +273,31 @@ def _id_rows(file: FeatureFile, expected: Expected) -> tuple[list[CheckRow], lis
     return rows, missing, extra
 
 
-def _shapes_row(path: Path, file: FeatureFile, ids: Sequence[int], *, regions: bool) -> list[CheckRow]:
-    """Rows of several shapes in one file, counted; images have different numbers of regions, but not of patches."""
+def _shapes_row(path: Path, file: Checkable, ids: Sequence[int], *, regions: bool) -> list[CheckRow]:
+    """Rows of several shapes or types in one file, counted; images have different numbers of regions, but not of patches."""
+    shapes: Counter[tuple[int, ...]] = Counter()
+    kinds: Counter[str] = Counter()
     with open_hdf5(path) as hdf5:
-        shapes = Counter(tuple(hdf5[f"{image_id}_{file.layout.suffix}"].shape) for image_id in ids)
+        for image_id in ids:
+            data = hdf5[f"{image_id}_{file.layout.suffix}"]
+            shapes[tuple(data.shape)] += 1
+            kinds[data.dtype.str.lstrip("<>=|")] += 1
+    rows = []
+    if len(kinds) > 1:
+        told = "; ".join(f"{count:,} of {np.dtype(kind).name}" for kind, count in kinds.most_common(5))
+        rows.append(CheckRow("types", "one", str(len(kinds)), "bad", f"Mixed types: {told}."))
     if len(shapes) == 1:
-        return []
+        return rows
     widths = {shape[1:] for shape in shapes}
     if regions and len(widths) == 1:
         counts = [shape[0] for shape in shapes]
         found = f"{min(counts)} to {max(counts)} x {next(iter(widths))[0]}"
-        return [CheckRow("shapes", "regions x width", found, "ok")]
+        return [*rows, CheckRow("shapes", "regions x width", found, "ok")]
     told = "; ".join(f"{count:,} of {shape}" for shape, count in shapes.most_common(5))
-    return [CheckRow("shapes", "one", str(len(shapes)), "bad", f"Mixed shapes: {told}.")]
+    return [*rows, CheckRow("shapes", "one", str(len(shapes)), "bad", f"Mixed shapes: {told}.")]
 
 
-def _key_rows(file: FeatureFile) -> list[CheckRow]:
+def _key_rows(file: Checkable) -> list[CheckRow]:
     """Keys that carry an id twice or padded, and keys of other kinds."""
     layout = file.layout
     rows = []
@@ -292,21 +319,50 @@ def _key_rows(file: FeatureFile) -> list[CheckRow]:
 _ORIGINS = (("DLCT", {"grids", "boxes", "mask"}), ("M2 Transformer", {"features", "boxes"}))
 
 
-def _source_rows(file: FeatureFile) -> list[CheckRow]:
+def _source_rows(file: Checkable) -> list[CheckRow]:
     """Whether other files that hold the data are there: HDF5 reads a lost virtual source as zeros."""
     elsewhere = file.layout.elsewhere
     if not elsewhere:
         return []
     gone = [path for path in elsewhere if not Path(path).exists()]
     detail = (
-        f"The data lies in another file, which is gone: {gone[0]}."
+        f"The data lies in other files, of which {len(gone):,} are gone: {gone[0]}{', ...' if len(gone) > 1 else ''}."
         if gone
         else "The data lies in other files; keep them together."
     )
     return [CheckRow("data in this file", "yes", f"no: in {len(elsewhere)} others", "bad" if gone else "note", detail)]
 
 
-def _manifest_row(file: FeatureFile) -> CheckRow:
+def _class_tokens(file: Checkable) -> tuple[Checkable | None, list[CheckRow]]:
+    """The class tokens that the manifest promises, if every image has one; else what is wrong with them."""
+    width = file.manifest.global_width if file.manifest else 0
+    if not width:
+        return None, []
+    expected = f"{len(file):,} of width {width}"
+    try:
+        tokens = open_class_tokens(file)
+    except NotAFeatureFile:
+        return None, [CheckRow("class token keys", expected, "none", "bad", "The manifest promises class tokens.")]
+    if tokens.row_shape == (width,) and tokens.layout.uniform and np.array_equal(tokens.ids, file.ids):
+        return tokens, [CheckRow("class token keys", expected, f"{len(tokens):,}", "ok")]
+    tokens.close()
+    absent = sorted(set(file.ids.tolist()) - set(tokens.ids.tolist()))
+    detail = f"Without one: images {few(absent)}." if absent else "They are not what the manifest promises."
+    found = f"{len(tokens):,} of width {tokens.row_shape[-1] if tokens.row_shape else 0}"
+    return None, [CheckRow("class token keys", expected, found, "bad", detail)]
+
+
+def _converted_rows(file: Checkable) -> list[CheckRow]:
+    """The types that the values went through; what a narrower one took does not come back."""
+    before = file.manifest.converted_from if file.manifest else ()
+    if not before:
+        return []
+    lost = "float16" in before and file.dtype.name != "float16"
+    detail = "Its values are as exact as float16, whatever the type says." if lost else ""
+    return [CheckRow("converted from", "-", " -> ".join((*before, file.dtype.name)), "note" if lost else "ok", detail)]
+
+
+def _manifest_row(file: Checkable) -> CheckRow:
     manifest = file.manifest
     if manifest is None:
         return CheckRow(
@@ -335,20 +391,17 @@ def _manifest_row(file: FeatureFile) -> CheckRow:
     return CheckRow("manifest", "how it was made", found, "ok")
 
 
-def _same_rows(file: FeatureFile, expected: Expected) -> list[CheckRow]:
+def _same_rows(file: Checkable, expected: Expected) -> list[CheckRow]:
     """May the file be used where features of another file, or of a given model, are used? A row per field."""
     if not expected.identity:
         return []
-    if file.manifest is None:
-        return [
-            CheckRow(
-                "same features", expected.identity_source, "no manifest", "bad", "Without a manifest nobody can tell."
-            )
-        ]
-    ours = file.manifest.identity()
+    ours = file.manifest.identity() if file.manifest else _seen(file)
     rows = []
+    if untold := [name for name in IDENTITY if name in expected.identity and name not in ours]:
+        detail = f"Without a manifest nobody can tell: {', '.join(untold)}."
+        rows.append(CheckRow("same features", expected.identity_source, "no manifest", "bad", detail))
     for name in IDENTITY:
-        if name not in expected.identity:
+        if name not in expected.identity or name not in ours:
             continue
         wanted, found = expected.identity[name], ours[name]
         same = wanted == found
@@ -357,6 +410,12 @@ def _same_rows(file: FeatureFile, expected: Expected) -> list[CheckRow]:
         detail = "" if same else f"{name} differs from {expected.identity_source}."
         rows.append(CheckRow(f"same {name.replace('_', ' ')}", _short(wanted), _short(found), judgement, detail))
     return rows
+
+
+def _seen(file: Checkable) -> dict[str, Any]:
+    """The identity fields that a file without manifest shows by its rows."""
+    shape = file.row_shape
+    return {"dtype": file.dtype.name, **({"tokens": shape[0], "width": shape[1]} if len(shape) == 2 else {})}
 
 
 def _short(value: Any) -> str:

@@ -52,11 +52,12 @@ class Layout(msgspec.Struct, frozen=True):
         contiguous: whether every row lies uncompressed in one piece, so that it can be read without HDF5.
         chunks, compression: of the first row, when not contiguous.
         shape, dtype: of the first row.
-        uniform: whether every row has the same shape.
-        elsewhere: other files that hold the first row's data.
+        uniform: whether every row has the same shape and type.
+        elsewhere: other files that hold rows' data, where HDF5 looks for them.
         duplicate_ids: ids that several keys carry (9_grids and 09_grids).
         padded_keys: keys with leading zeros, which the field's loaders do not ask for.
         other_keys: keys that are no row of this suffix.
+        kept_as: how a person calls this way of keeping rows.
     """
 
     suffix: str
@@ -70,13 +71,16 @@ class Layout(msgspec.Struct, frozen=True):
     duplicate_ids: tuple[int, ...] = ()
     padded_keys: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
+    kept_as: str = "an array per image"
 
     @property
     def words(self) -> str:
         """The layout in a few words."""
         if self.contiguous:
-            return "contiguous, uncompressed"
-        return f"chunks of {self.chunks}, {self.compression or 'uncompressed'}" if self.chunks else "stored indirectly"
+            return f"{self.kept_as}, contiguous, uncompressed"
+        if self.chunks:
+            return f"{self.kept_as}, chunks of {self.chunks}, {self.compression or 'uncompressed'}"
+        return f"{self.kept_as}, stored indirectly"
 
 
 class FeatureFile:
@@ -139,7 +143,11 @@ class FeatureFile:
         if image_id not in self._positions():
             raise MissingIds(self.path, [image_id])
         self._open()
-        found: NDArray[np.generic] = self._row(image_id)[()]
+        row = self._row(image_id)
+        try:
+            found: NDArray[np.generic] = row[()]
+        except OSError as error:
+            raise self._unreadable(image_id, error) from None
         return found
 
     def read(self, ids: Sequence[int], out: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
@@ -154,7 +162,8 @@ class FeatureFile:
 
         Raises:
             MissingIds: some are not in the file; `out` is then unchanged.
-            FoundFaults: the file is shorter than it was when it was opened.
+            FoundFaults: a row is damaged, its data lies in a file that is not there, or the file is shorter than it
+                was when it was opened.
         """
         positions = self._positions()
         if absent := [image_id for image_id in ids if image_id not in positions]:
@@ -213,7 +222,16 @@ class FeatureFile:
                     f"{self.path}: image {image_id} has the shape {row.shape}, others {self.layout.shape}.",
                     "Read such files row by row.",
                 )
-            row.read_direct(out[number])
+            try:
+                row.read_direct(out[number])
+            except OSError as error:
+                raise self._unreadable(image_id, error) from None
+
+    def _unreadable(self, image_id: int, error: OSError) -> FoundFaults:
+        return FoundFaults(
+            f"{self.path}: the features of image {image_id} cannot be read: HDF5 says {str(error).splitlines()[0]}.",
+            "`fsgr-tui check --deep` lists all such images. Get the file again, or extract them again.",
+        )
 
     def _row(self, image_id: int) -> h5py.Dataset:
         if self._hdf5 is None:
@@ -260,7 +278,7 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
     text = str(error)
     number = error.errno or int(match[1]) if (match := re.search(r"errno = (\d+)", text)) else error.errno
     if number in (errno.EAGAIN, errno.EACCES) and "lock" in text:
-        return MachineCannot(f"{path} is in use: another process has it open for writing.", "Wait until it is done.")
+        return MachineCannot(f"{path} is in use: {_holder(path)} has it open for writing.", "Wait until it is done.")
     if number in NO_LOCKS_ERRNOS:
         return MachineCannot(
             f"The file system of {path} has no file locks.",
@@ -276,6 +294,17 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
         f"{path} is damaged: HDF5 says {text.splitlines()[0]}.",
         "A writer that was killed leaves such files. Copy it again, or extract again.",
     )
+
+
+def _holder(path: Path) -> str:
+    """Who holds a file's lock, as far as the kernel tells: it knows the processes of this machine only."""
+    try:
+        inode = path.stat().st_ino
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return "another process"
+    pids = [fields[4] for fields in held if len(fields) > 5 and fields[5].endswith(f":{inode}") and fields[4] != "-1"]
+    return f"process {pids[0]}" if pids else "another process"
 
 
 def _what_it_is(head: bytes) -> str:
@@ -321,23 +350,28 @@ def _index(
         )
     rows = sorted(by_suffix[suffix])
     first = _dataset(file, rows[0][1], path)
+    if first.dtype.kind not in "fiub":
+        raise NotAFeatureFile(
+            f"{path}: {rows[0][1]} holds {first.dtype}, not numbers.", "Look whether this is the right file."
+        )
     native = first.dtype.newbyteorder("=") == first.dtype
+    kind = first.id.get_type()
     plain = first.chunks is None and not first.is_virtual
     row_bytes = int(np.prod(first.shape)) * first.dtype.itemsize
     offsets = np.full(len(rows), -1, np.int64)
     uniform = True
+    elsewhere: dict[str, None] = {}
     for number, (_, key) in enumerate(rows):
         try:
             row = h5py.h5d.open(file.id, key.encode())
         except (KeyError, OSError):
-            raise NotAFeatureFile(
-                f"{path}: {key} points to another file, which is not there.",
-                "Bring that file back to its place, or get a whole copy.",
-            ) from None
-        # The size stands for the shape where it can: it is asked for in a quarter of the time.
-        same = row.get_storage_size() == row_bytes if plain else row.shape == first.shape
+            raise _lost_link(file, key, path) from None
+        # The size stands for shape and type where it can: it is asked for in a quarter of the time.
+        same = row.get_storage_size() == row_bytes if plain else (row.shape, row.get_type()) == (first.shape, kind)
         uniform = uniform and same
         offset = row.get_offset()
+        if offset is None and first.chunks is None:
+            elsewhere |= dict.fromkeys(_sources(h5py.Dataset(row), path))
         # What a link leads to lies at that offset of another file.
         if offset is not None and key not in links:
             offsets[number] = offset
@@ -352,7 +386,7 @@ def _index(
         uniform=uniform,
         chunks=first.chunks,
         compression=first.compression and f"{first.compression} {first.compression_opts}",
-        elsewhere=_sources(first, path),
+        elsewhere=tuple(elsewhere),
         duplicate_ids=tuple(np.unique(ids[1:][np.diff(ids) == 0]).tolist()),
         padded_keys=tuple(key for image_id, key in rows if key != f"{image_id}_{suffix}"),
         other_keys=tuple(other),
@@ -384,23 +418,28 @@ def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
     try:
         found = file[key]
     except (KeyError, OSError):
-        raise NotAFeatureFile(
-            f"{path}: {key} points to another file, which is not there.",
-            "Bring that file back to its place, or get a whole copy.",
-        ) from None
+        raise _lost_link(file, key, path) from None
     if not isinstance(found, h5py.Dataset):
         raise NotAFeatureFile(f"{path}: {key} is a group, not an array.", "Look whether this is the right file.")
     return found
 
 
-def _sources(row: h5py.Dataset, path: Path) -> tuple[str, ...]:
+def _lost_link(file: h5py.File, key: str, path: Path) -> NotAFeatureFile:
+    link = file.get(key, getlink=True)
+    where = path.parent / link.filename if isinstance(link, h5py.ExternalLink) else "another place"
+    return NotAFeatureFile(
+        f"{path}: {key} points to {where}, and its data is not there.",
+        "Bring that file back to its place, or get a whole copy.",
+    )
+
+
+def _sources(row: h5py.Dataset, path: Path) -> list[str]:
     """Other files that hold a row's data: raw files, or the sources of a virtual data set.
 
-    HDF5 reads a virtual data set whose source is gone as zeros, without a word.
+    HDF5 reads a virtual data set whose source is gone as zeros, without a word. It looks for its sources beside the
+    file, and for raw files in the working folder.
     """
-    named = (
-        [source.file_name for source in row.virtual_sources()]
-        if row.is_virtual
-        else [entry[0] for entry in row.external or ()]
-    )
-    return tuple(dict.fromkeys(str(path.parent / name) for name in named if name != "."))
+    if row.is_virtual:
+        return [str(path.parent / source.file_name) for source in row.virtual_sources() if source.file_name != "."]
+    folder = os.environ.get("HDF5_EXTFILE_PREFIX", "").replace("${ORIGIN}", str(path.parent))
+    return [str(Path(folder, entry[0])) for entry in row.external or ()]

@@ -12,20 +12,36 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fsgr_tui.features.manifest import GLOBAL, ROW_CRC32, ROW_IDS
+from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.features.checkable import Checkable
+from fsgr_tui.features.manifest import ROW_CRC32, ROW_IDS
 from fsgr_tui.features.reader import FeatureFile
 
 FLOAT16_LARGEST = 65504.0
+
+EQUAL_ABOVE = 0.05
+"""COCO holds a few dozen pictures twice; where more rows than this share are equal, the same image was read again and again."""
 
 NOISE_BELOW = 0.02
 """Mean cosine of neighbouring tokens, channel means removed: independent random numbers give 0 +- 0.001 for a sample
 of this size; trained and untrained towers alike give 0.2 and more, since neighbouring patches look alike."""
 
 CHANNELS_BELOW = 0.005
-"""Share of the variance between channel means: 1/tokens looked at for random numbers, some percent for any features."""
+"""Share of the variance between channel means, less what chance alone gives: 0 for random numbers, some percent for any
+features."""
 
 SLOW_ROWS_PER_S = 1000.0
 """Below this a loader of a few workers is slower than a training step on a modern GPU (about 1,000 pairs/s)."""
+
+_FAULTS = {
+    "NaN": "NaN in the values",
+    "Inf": "Inf in the values",
+    "all-zero rows": "Nothing but zeros",
+    "constant rows": "One value everywhere",
+    "equal tokens": "One vector at every token, as a pooled feature that was repeated",
+    "zero tokens": "Some tokens are zero",
+}
+"""What can be wrong with a row's values, in words."""
 
 Judgement = Literal["ok", "note", "bad"]
 
@@ -51,16 +67,19 @@ class RowValues:
 
     Args:
         file: the file.
+        class_tokens: those beside the rows, where the manifest promises them and they are there.
         deep: compare the rows' checksums with those of the manifest.
     """
 
-    def __init__(self, file: FeatureFile, *, deep: bool) -> None:
+    def __init__(self, file: Checkable, *, class_tokens: Checkable | None = None, deep: bool) -> None:
         self._file = file
+        self._class_tokens = class_tokens
         self._least, self._most = float("inf"), float("-inf")
         self._sum = self._squares = 0.0
         self._count = 0
-        self._faults: dict[str, list[int]] = {"NaN": [], "Inf": [], "all-zero rows": [], "constant rows": []}
-        self._overflow: list[int] = []
+        self._faults: dict[str, list[int]] = {name: [] for name in _FAULTS}
+        self._unreadable: list[int] = []
+        self._bad_tokens: list[int] = []
         self._by_crc32: dict[int, int] = {}
         self._twins: list[tuple[int, int]] = []
         self._neighbours: list[float] = []
@@ -70,36 +89,46 @@ class RowValues:
         self._tokens = 0
         self._read_s = 0.0
         self._torn: list[int] = []
-        self._crc32 = _stored_crc32(file) if deep else {}
+        self._crc32 = _stored_crc32(file, beside=class_tokens is not None) if deep else {}
         self._checked = 0
-        # An image's checksum covers all of its arrays.
-        both = bool(self._crc32) and file.manifest is not None and file.manifest.global_width > 0
-        self._class_tokens = FeatureFile(file.path, GLOBAL) if both else None
 
     def add(self, ids: Sequence[int]) -> None:
         """Read and look at the rows of these ids."""
-        if not self._file.layout.uniform:
-            # Region features: every image has as many rows as it has regions.
-            for image_id in ids:
-                began = time.perf_counter()
+        if self._file.layout.uniform:
+            began = time.perf_counter()
+            try:
+                stored = self._file.read(ids)
+            except FoundFaults:
+                # One of them; each is then read by itself, so that the others are looked at all the same.
+                pass
+            else:
+                self._look(ids, stored, time.perf_counter() - began)
+                return
+        for image_id in ids:
+            began = time.perf_counter()
+            try:
                 row = self._file[image_id]
-                self._look([image_id], row[None], time.perf_counter() - began)
-            return
-        began = time.perf_counter()
-        stored = self._file.read(ids)
-        self._look(ids, stored, time.perf_counter() - began)
+            except FoundFaults:
+                self._unreadable.append(image_id)
+                continue
+            self._look([image_id], row[None], time.perf_counter() - began)
 
     def _look(self, ids: Sequence[int], stored: NDArray[np.generic], read_s: float) -> None:
         self._read_s += read_s
         beside = self._class_tokens.read(ids) if self._class_tokens else None
         for number, image_id in enumerate(ids):
             crc32 = zlib.crc32(np.ascontiguousarray(stored[number]).data)
+            self._note_twins(image_id, crc32, stored[number])
             if beside is not None:
                 crc32 = zlib.crc32(np.ascontiguousarray(beside[number]).data, crc32)
             self._note_bytes(image_id, crc32)
+        if beside is not None:
+            unusable = ~np.isfinite(beside).all(1) | ~beside.any(1)
+            self._bad_tokens += [ids[number] for number in np.flatnonzero(unusable).tolist()]
         values = stored.astype(np.float32, copy=False)
-        self._note_values(ids, values.reshape(len(ids), -1))
-        if values.ndim == 3 and np.isfinite(values).all():
+        if values.size:
+            self._note_values(ids, values)
+        if values.ndim == 3 and values.size and np.isfinite(values).all():
             self._note_channels(values)
             self._note_structure(values)
 
@@ -108,17 +137,25 @@ class RowValues:
             self._checked += 1
             if self._crc32[image_id] != crc32:
                 self._torn.append(image_id)
+
+    def _note_twins(self, image_id: int, crc32: int, row: NDArray[np.generic]) -> None:
         twin = self._by_crc32.setdefault(crc32, image_id)
-        if twin != image_id:
+        # Among a hundred thousand rows, one or two pairs have the same checksum by chance.
+        if twin != image_id and np.array_equal(self._file[twin], row, equal_nan=row.dtype.kind == "f"):
             self._twins.append((twin, image_id))
 
-    def _note_values(self, ids: Sequence[int], values: NDArray[np.float32]) -> None:
+    def _note_values(self, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
+        values = rows.reshape(len(ids), -1)
         nan, inf = np.isnan(values).any(1), np.isinf(values).any(1)
         finite = values[~(nan | inf)]
-        zero = (values == 0).all(1)
+        some: NDArray[np.bool_] = (rows if rows.ndim == 3 else values[:, None]).any(axis=-1)  # type: ignore[assignment]
+        zero = ~some.any(1)
         constant = (values == values[:, :1]).all(1) & ~zero
-        found = {"NaN": nan, "Inf": inf, "all-zero rows": zero, "constant rows": constant}
-        for name, mask in found.items():
+        alike = _same_vector(rows) & ~zero & ~constant
+        # Region features are often padded with rows of zeros.
+        gaps = ~some.all(1) & ~zero & (self._file.layout.suffix != "features")
+        found = (nan, inf, zero, constant, alike, gaps)
+        for name, mask in zip(_FAULTS, found, strict=True):
             self._faults[name] += [ids[number] for number in np.flatnonzero(mask).tolist()]
         if len(finite):
             self._least, self._most = min(self._least, float(finite.min())), max(self._most, float(finite.max()))
@@ -136,12 +173,12 @@ class RowValues:
             self._tokens += len(tokens)
 
     def _channel_share(self) -> float:
-        """Share of all variance that lies between the channels' means; 0 for independent random numbers."""
-        if self._channel_sum is None or not self._tokens:
+        """Share of all variance that lies between the channels' means, less the 1/tokens that random numbers have by chance."""
+        if self._channel_sum is None or self._tokens < 2:
             return 1.0
         means = self._channel_sum / self._tokens
         variance = self._channel_squares / (self._tokens * len(means)) - means.mean() ** 2
-        return float(means.var() / variance) if variance > 0 else 1.0
+        return float(means.var() / variance) - 1 / self._tokens if variance > 0 else 1.0
 
     def _note_structure(self, rows: NDArray[np.float32]) -> None:
         """Mean cosine between tokens that are neighbours in a row of the grid, channel means removed."""
@@ -163,17 +200,21 @@ class RowValues:
         # A picture of one colour, or of one class, is rare but no fault of the file.
         features = self._file.dtype.kind == "f"
         for name, ids in self._faults.items() if features else ():
+            told = f"{_FAULTS[name]}: images {few(ids)}." if ids else ""
+            rows.append(CheckRow(name, "0", f"{len(ids):,}", "bad" if ids else "ok", told))
+        if self._unreadable:
+            told = f"HDF5 cannot read images {few(self._unreadable)}."
+            rows.append(CheckRow("unreadable rows", "0", f"{len(self._unreadable):,}", "bad", told))
+        rows.append(self._twins_row())
+        if self._class_tokens is not None:
+            told = f"NaN, Inf or nothing but zeros in the class tokens of images {few(self._bad_tokens)}."
+            bad = bool(self._bad_tokens)
             rows.append(
                 CheckRow(
-                    name, "0", f"{len(ids):,}", "bad" if ids else "ok", f"{name} in images {few(ids)}." if ids else ""
+                    "class tokens", "finite", f"{len(self._bad_tokens):,} are not" if bad else "finite",
+                    "bad" if bad else "ok", told if bad else "",
                 )
-            )
-        rows.append(
-            CheckRow(
-                "equal rows", "0", f"{len(self._twins):,}", "note" if self._twins else "ok",
-                f"Images with the very same features: {', '.join(f'{a} and {b}' for a, b in self._twins[:5])}." if self._twins else "",
-            )
-        )  # fmt: skip
+            )  # fmt: skip
         if self._tokens:
             rows.append(self._structure_row())
         if self._crc32:
@@ -191,6 +232,17 @@ class RowValues:
                          "One process reads slower than a training step on a modern GPU consumes." if slow else "")
             )  # fmt: skip
         return rows
+
+    def _twins_row(self) -> CheckRow:
+        if not self._twins:
+            return CheckRow("equal rows", "0", "0", "ok")
+        # A picture of one class, or of one colour, has the labels and pixels of many others.
+        many = len(self._twins) > EQUAL_ABOVE * len(self._by_crc32) and self._file.dtype.kind == "f"
+        shown = ", ".join(f"{a} and {b}" for a, b in self._twins[:5])
+        return CheckRow(
+            "equal rows", f"few (up to {EQUAL_ABOVE:.0%})", f"{len(self._twins):,}", "bad" if many else "note",
+            f"Images with the very same features: {shown}{', ...' if len(self._twins) > 5 else ''}.",
+        )  # fmt: skip
 
     def _structure_row(self) -> CheckRow:
         """Random placeholders have neither channels of their own nor neighbours that are alike; regions have no neighbours."""
@@ -215,9 +267,23 @@ class RowValues:
         return CheckRow("range", "finite values", found, "ok")
 
 
-def _stored_crc32(file: FeatureFile) -> dict[int, int]:
-    """CRC32 by image id as the manifest's arrays keep them; empty for other files."""
-    if file.manifest is None:
+def _same_vector(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows hold one vector at all their tokens."""
+    alike = np.zeros(len(rows), bool)
+    if rows.ndim == 3 and rows.shape[1] > 1:
+        # The first two tokens differ nearly always, and spare the look at the rest.
+        for number in np.flatnonzero((rows[:, 0] == rows[:, 1]).all(1)).tolist():
+            alike[number] = (rows[number] == rows[number, :1]).all()
+    return alike
+
+
+def _stored_crc32(file: Checkable, *, beside: bool) -> dict[int, int]:
+    """CRC32 by image id as the manifest's arrays keep them; empty for other files.
+
+    Args:
+        beside: whether the class tokens are at hand, which an image's checksum covers too.
+    """
+    if file.manifest is None or not isinstance(file, FeatureFile) or bool(file.manifest.global_width) != beside:
         return {}
     with h5py.File(file.path, "r") as hdf5:
         if ROW_IDS not in hdf5.attrs or ROW_CRC32 not in hdf5.attrs:

@@ -18,7 +18,7 @@ from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, Manifest, read_manifest, read_refused
-from fsgr_tui.features.reader import MissingIds, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import Layout, MissingIds, NotAFeatureFile, open_hdf5
 
 FEATURES, IDS = "features", "ids"
 
@@ -76,6 +76,16 @@ class PackedRows:
         """Close the file."""
         self._file.close()
         self._raw.close()
+
+    def layout(self, known: Layout) -> Layout:
+        """How the rows are kept; chunks of many rows make random reads slow."""
+        data = self._features.data
+        return msgspec.structs.replace(
+            known,
+            contiguous=self._features.offset is not None,
+            chunks=data.chunks,
+            compression=data.compression and f"{data.compression} {data.compression_opts}",
+        )
 
     def _class_token_column(self, count: int) -> tuple[_Column | None, Sequence[str]]:
         found = self._file.get(GLOBAL)
