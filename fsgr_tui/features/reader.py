@@ -278,7 +278,9 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
     text = str(error)
     number = error.errno or int(match[1]) if (match := re.search(r"errno = (\d+)", text)) else error.errno
     if number in (errno.EAGAIN, errno.EACCES) and "lock" in text:
-        return MachineCannot(f"{path} is in use: {_holder(path)} has it open for writing.", "Wait until it is done.")
+        return MachineCannot(
+            f"{path} is in use: {lock_holder(path)} has it open for writing.", "Wait until it is done."
+        )
     if number in NO_LOCKS_ERRNOS:
         return MachineCannot(
             f"The file system of {path} has no file locks.",
@@ -296,11 +298,11 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
     )
 
 
-def _holder(path: Path) -> str:
-    """Who holds a file's lock, as far as the kernel tells: it knows the processes of this machine only."""
+def lock_holder(path: Path, locks: Path = Path("/proc/locks")) -> str:
+    """Who holds a file's lock, as far as the kernel's list tells: it knows the processes of this machine only."""
     try:
         inode = path.stat().st_ino
-        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        held = [line.split() for line in locks.read_text().splitlines()]
     except OSError:
         return "another process"
     pids = [fields[4] for fields in held if len(fields) > 5 and fields[5].endswith(f":{inode}") and fields[4] != "-1"]
