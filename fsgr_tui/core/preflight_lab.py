@@ -1,0 +1,422 @@
+"""Preflight of a lab's own training code: what its source, its Python and its files say about the planned run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fsgr_tui.core.errors import did_you_mean
+from fsgr_tui.core.lab import Checkout, GivenFlag, IdFile, Interpreter, Java, SavedFile
+from fsgr_tui.core.machine import GpuReport
+from fsgr_tui.core.preflight import Finding, few
+from fsgr_tui.core.units import Unknown, format_bytes
+
+FIELD_TOKENS = 196
+"""Tokens per image of a 14x14 grid, which the FSGR checkout writes as a number into its model."""
+
+LEAST_CLASSES = 20
+"""The FSGR script takes the twenty nearest classes of an image; fewer rows break it."""
+
+EMBEDDING_WIDTH = 512
+"""Width of CLIP's shared space for ViT-B/16 and ViT-B/32, which the FSGR script expects of a class."""
+
+SPACY_MODEL = "en_core_web_sm"
+SPACY_SHORT_NAMES = frozenset({"en", "de", "fr", "es", "pt", "it", "nl", "el", "xx"})
+"""Links that spaCy 2 knew; spaCy 3 dropped them (its migration guide)."""
+
+# More of a list that are ids of images than this share, and fewer that are ids of captions: the wrong kind. True caption
+# ids of COCO fall on some image's id in 14 of 100 cases.
+_IMAGE_ID_SHARE = 0.9
+
+# Languages whose numbers have a decimal comma, and countries in which they have a point (Unicode CLDR, numbers.xml).
+_COMMA_LANGUAGES = frozenset({
+    "az", "be", "bg", "bs", "ca", "cs", "da", "de", "el", "es", "et", "eu", "fi", "fr", "gl", "hr", "hu", "hy", "id", "is", "it", "ka",
+    "kk", "lt", "lv", "mk", "nb", "nl", "nn", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "tr", "uk", "uz", "vi",
+})  # fmt: skip
+_POINT_COUNTRIES = frozenset({"es_MX", "es_US", "es_PR", "es_GT", "es_HN", "es_NI", "es_PA", "es_PE", "es_SV", "es_DO", "es_CU",
+                              "de_CH", "de_LI", "it_CH"})  # fmt: skip
+# Packages that start Java for METEOR, SPICE or the PTB tokenizer.
+_JAVA_PACKAGES = frozenset({"pycocoevalcap", "aac_metrics", "language_evaluation"})
+
+
+def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
+    """Whether the four lists hold annotation ids of the captions beside them."""
+    rows = []
+    for file in files:
+        if isinstance(file.count, Unknown):
+            rows.append(
+                Finding(
+                    file.path,
+                    file.count.reason,
+                    "a row of annotation ids",
+                    "stop",
+                    "Take the file that M2 Transformer publishes.",
+                )
+            )
+        elif file.annotations == file.count:
+            rows.append(Finding(file.path, f"{file.count:,} annotation ids", "annotation ids"))
+        elif file.images >= _IMAGE_ID_SHARE * file.count:
+            rows.append(
+                Finding(
+                    file.path, f"image ids ({file.images:,} of {file.count:,} are)", "annotation (caption) ids", "stop",
+                    'List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.',
+                )
+            )  # fmt: skip
+        else:
+            rows.append(
+                Finding(
+                    file.path, f"{file.count - file.annotations:,} of {file.count:,} ids that no caption has: {few(file.strangers)}",
+                    "annotation ids of these captions", "stop", "Captions and id files have to come from the same release.",
+                    listed=tuple(map(str, file.strangers)),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def embedding_finding(path: str, saved: SavedFile, largest_label: int | None = None) -> Finding:
+    """Whether a file holds text embeddings as the script loads them: a bare tensor (classes, 512)."""
+    what, needed = f"text embeddings {path}", f"a bare tensor (classes >= {LEAST_CLASSES}, {EMBEDDING_WIDTH})"
+    if saved.tensor is None:
+        shapes = [f"{name} {tensor.shape}" for name, tensor in list(saved.tensors.items())[:3]]
+        found = f"a {saved.kind}" + (f" with {', '.join(saved.keys)}" if saved.keys else "")
+        first = next(iter(saved.tensors), "")
+        remedy = "Make them with `fsgr-tui text-embed`"
+        if saved.kind == "dict" and first:
+            remedy += f", or save the tensor alone: torch.save(torch.load({path!r})[{first!r}], 'embeddings.pth')"
+        return Finding(what, found + (f" ({'; '.join(shapes)})" if shapes else ""), needed, "stop", f"{remedy}.")
+    shape = saved.tensor.shape
+    found = f"{' x '.join(map(str, shape))} {saved.tensor.dtype}"
+    if len(shape) != 2 or shape[1] != EMBEDDING_WIDTH:
+        return Finding(
+            what,
+            found,
+            needed,
+            "stop",
+            f"The script expects width {EMBEDDING_WIDTH} (ViT-B/16 or ViT-B/32): fsgr-tui text-embed.",
+        )
+    if shape[0] < LEAST_CLASSES:
+        return Finding(what, found, needed, "stop", "The script takes the 20 nearest classes: embed more names.")
+    if largest_label is not None and largest_label >= shape[0]:
+        return Finding(
+            what, f"{found}; the patch labels go up to {largest_label}", f"more than {largest_label} rows", "stop",
+            "Labels and embeddings come from different lists of classes: make both from one (extract --labels --classes FILE).",
+        )  # fmt: skip
+    return Finding(what, found, needed)
+
+
+def vocabulary_finding(vocabulary: str, words: int, checkpoint: str, saved: SavedFile) -> list[Finding]:
+    """Whether a checkpoint's word embedding has a row for each word; one id past it is a device-side assert."""
+    rows = {
+        name: tensor.shape[0]
+        for name, tensor in saved.tensors.items()
+        if name.endswith(("word_emb.weight", "word_embedding.weight", "embed.weight")) and len(tensor.shape) == 2
+    }
+    if not rows:
+        return []
+    name, count = max(rows.items(), key=lambda row: row[1])
+    good = count == words
+    return [
+        Finding(
+            "vocabulary", f"{words:,} words in {vocabulary}; {name} in {checkpoint} has {count:,} rows", "the same number", "ok" if good else "stop",
+            "" if good else "They come from different runs: take the vocabulary of that run, or start without the checkpoint. A word id past the table is a device-side assert on the GPU.",
+        )
+    ]  # fmt: skip
+
+
+def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Finding]:
+    """Whether the script knows every flag of the command, with its value, and gets those that it requires."""
+    known = sorted(name for flag in checkout.flags for name in flag.names)
+    if not known:
+        return [
+            Finding(
+                "flags",
+                f"{checkout.script} declares none that can be read",
+                verdict="warn",
+                remedy="Compare them by hand: its parser is not a plain argparse.",
+            )
+        ]
+    rows = []
+    for asked in given:
+        flag = checkout.flag(asked.name)
+        if flag is None:
+            near = did_you_mean(asked.name.replace("-", "_"), [name.replace("-", "_") for name in known], limit=2)
+            rows.append(
+                Finding(
+                    f"flag {asked.name}", f"{checkout.script} does not know it" + (", and drops it silently" if checkout.takes_any_flag else ""),
+                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop",
+                    near or _without_flag(asked.name), "request",
+                )
+            )  # fmt: skip
+            continue
+        fault = _value_fault(asked, flag.takes_value, flag.kind, flag.choices)
+        if fault:
+            rows.append(
+                Finding(
+                    f"flag {asked.name}",
+                    fault,
+                    "what the script takes",
+                    "stop",
+                    f"Look at add_argument({flag.names[0]!r}) in {checkout.script}.",
+                    "request",
+                )
+            )
+    given_now = {id(found) for asked in given if (found := checkout.flag(asked.name))}
+    rows += [
+        Finding(
+            f"flag {flag.names[-1]}", "not given", "required by the script", "stop", f"Add {flag.names[-1]}.", "request"
+        )
+        for flag in checkout.flags
+        if flag.required and id(flag) not in given_now
+    ]
+    return rows or [
+        Finding("flags", f"{len(given)} given, all known to {checkout.script} ({len(checkout.flags)} flags)")
+    ]
+
+
+def _without_flag(name: str) -> str:
+    if name.replace("_", "-") == "--use-hdf5-features":
+        return "Leave it out; the published checkout reads HDF5 only after a change to its data/field.py."
+    return "Leave it out, or add it to the script."
+
+
+def _value_fault(asked: GivenFlag, takes_value: bool, kind: str, choices: Sequence[str]) -> str:
+    shown = " ".join(asked.values)
+    if not takes_value:
+        return f"{shown!r} follows it, and it takes no value" if asked.values else ""
+    if not asked.values:
+        return "no value follows it"
+    try:
+        {"int": int, "float": float}.get(kind, str)(asked.values[0])
+    except ValueError:
+        return f"{asked.values[0]!r} is no {kind}"
+    return f"{asked.values[0]!r} is none of {', '.join(choices)}" if choices and asked.values[0] not in choices else ""
+
+
+def return_index_findings(given: Sequence[GivenFlag]) -> list[Finding]:
+    """`return_index` makes the script read labels, for which it needs `text` and `labels_path`."""
+    names = {flag.name.lstrip("-").replace("_", "-") for flag in given}
+    if "return-index" not in names:
+        return []
+    missing = [f"--{name.replace('-', '_')}" for name in ("text", "labels-path") if name not in names]
+    if not missing:
+        return [Finding("--return_index", "with --text and --labels_path")]
+    return [
+        Finding(
+            "--return_index", f"without {' and '.join(missing)}", "--text and --labels_path FILE", "stop",
+            f"Add {' and '.join(missing)} (the guide's commands leave them out), or leave --return_index out. `fsgr-tui extract --labels` makes the file.",
+            "request",
+        )
+    ]  # fmt: skip
+
+
+def grid_findings(checkout: Checkout, tokens: int | None) -> list[Finding]:
+    """Whether the features have the grid that the model writes as a number."""
+    places = checkout.grid_lines
+    if not places or tokens is None:
+        return []
+    good = tokens == FIELD_TOKENS
+    where = few([str(place) for place in places])
+    return [
+        Finding(
+            "grid", f"{tokens} tokens per image; 14x14 stands in {where}", f"{FIELD_TOKENS} tokens", "ok" if good else "stop",
+            "" if good else "Extract with --grid native, or change those lines.", listed=tuple(f"{place}: {place.text}" for place in places),
+        )
+    ]  # fmt: skip
+
+
+def reads_hdf5_finding(checkout: Checkout, features: str) -> list[Finding]:
+    """Whether any module of the script could open a feature file."""
+    if not features.endswith((".hdf5", ".h5")) or "h5py" in checkout.imports:
+        return []
+    return [
+        Finding(
+            "reading HDF5", f"no module that {checkout.script} imports uses h5py", "code that opens the feature file", "stop",
+            "This checkout runs CLIP on images: give it the image folder, or teach data/field.py to read f[f'{image_id}_grids'].",
+        )
+    ]  # fmt: skip
+
+
+def device_findings(checkout: Checkout, report: GpuReport, visible: str | None) -> list[Finding]:
+    """Whether the script overwrites the choice of the GPU."""
+    places = checkout.device_lines
+    if not places:
+        return []
+    only = len(report.gpus) <= 1 and visible in (None, "", places[0].text)
+    found = "; ".join(f"{place} sets {place.text!r}" for place in places)
+    return [
+        Finding(
+            "GPU chosen by the script", found + (f"; CUDA_VISIBLE_DEVICES={visible} is lost" if visible not in (None, places[0].text) else ""),
+            "the GPU that you choose", "ok" if only else "warn",
+            "" if only else "Delete the line, or write os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0'): else every run goes to the same GPU.",
+        )
+    ]  # fmt: skip
+
+
+def source_findings(checkout: Checkout) -> list[Finding]:
+    """Copies that differ, and modules that no Python reads."""
+    rows = [
+        Finding(
+            f"copies of {copies.used}", f"{len(copies.different)} that say something else: {few(copies.different)}", "one", "warn",
+            f"The run uses {copies.used}; delete the others or move them out, so that nobody edits the wrong one.", listed=copies.different,
+        )
+        for copies in checkout.copies
+    ]  # fmt: skip
+    rows += [
+        Finding(
+            f"source {place.file}",
+            place.text,
+            "Python that can be read",
+            "warn",
+            "What it does was not looked at; Python 2 code does not run here.",
+        )
+        for place in checkout.unread
+    ]
+    return rows
+
+
+def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding]:
+    """Whether the Python has what the checkout imports."""
+    named = f"{interpreter.path} (Python {interpreter.version})"
+    rows = []
+    torch = interpreter.torch
+    if isinstance(torch, Unknown):
+        rows.append(
+            Finding(
+                "PyTorch",
+                f"{torch.reason} in {named}",
+                "torch",
+                "stop",
+                "Name the lab's environment with --python, or mend it.",
+                "machine",
+            )
+        )
+    missing = sorted(name for name in checkout.imports if name in interpreter.absent and name not in ("torch", "spacy"))
+    if missing:
+        rows.append(
+            Finding(
+                "packages", f"{', '.join(missing)} not in {named}", "what the checkout imports", "stop",
+                f"{interpreter.path} -m pip install ..., or name the lab's environment with --python.", "machine", tuple(missing),
+            )
+        )  # fmt: skip
+    else:
+        there = ", ".join(
+            f"{name} {version}".strip()
+            for name, version in sorted(interpreter.packages.items())
+            if name in checkout.imports
+        )
+        rows.append(Finding("packages", f"{named}: {there}" if there else named))
+    return rows
+
+
+def spacy_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding]:
+    """Whether spaCy finds its English model; spaCy 3 knows no short names."""
+    if "spacy" not in checkout.imports:
+        return []
+    version = interpreter.packages.get("spacy")
+    if version is None:
+        return [
+            Finding(
+                "spaCy",
+                f"not in {interpreter.path}",
+                f"spacy with {SPACY_MODEL}",
+                "stop",
+                f"{interpreter.path} -m pip install spacy",
+                "machine",
+            )
+        ]
+    rows = []
+    major = int(version.partition(".")[0]) if version[:1].isdigit() else None
+    short = [place for place in checkout.spacy_models if place.text in SPACY_SHORT_NAMES]
+    if short and (major is None or major >= 3):
+        rows.append(
+            Finding(
+                "spaCy's short name", f"spacy.load({short[0].text!r}) in {short[0]}, spaCy {version}", "a package name", "stop",
+                f"spaCy 3 knows no short names: write spacy.load({SPACY_MODEL!r}).", "machine",
+            )
+        )  # fmt: skip
+    if SPACY_MODEL in interpreter.absent:
+        rows.append(
+            Finding(
+                f"spaCy's {SPACY_MODEL}", f"not in {interpreter.path}", SPACY_MODEL, "stop",
+                f"{interpreter.path} -m spacy download {SPACY_MODEL}; without internet: download its wheel from "
+                f"github.com/explosion/spacy-models elsewhere (the release for spaCy {version.rpartition('.')[0] or version}), copy it, and "
+                f"{interpreter.path} -m pip install --no-deps FILE.whl", "machine",
+            )
+        )  # fmt: skip
+    return rows or [
+        Finding("spaCy", f"{version} with {SPACY_MODEL} {interpreter.packages.get(SPACY_MODEL, '')}".strip())
+    ]
+
+
+def java_findings(java: Java, checkout: Checkout, locale: str, paths: Sequence[str]) -> list[Finding]:
+    """Whether the scores at the end of an epoch can be computed.
+
+    Args:
+        locale: of the environment (LC_ALL, LC_NUMERIC or LANG), for a Java that tells none.
+        paths: folders that Java programs are run in or read from.
+    """
+    used = [str(place) for place in checkout.java_lines] or sorted(checkout.imports & _JAVA_PACKAGES)
+    if not used:
+        return []
+    what, needed = "Java", f"a Java that runs ({few(used)})"
+    late = "METEOR or the PTB tokenizer would fail at the end of the first epoch."
+    if not java.path:
+        return [
+            Finding(
+                what,
+                "not on PATH",
+                needed,
+                "stop",
+                f"{late} Install one (`module load java`, or conda install openjdk), or leave those scores out.",
+                "machine",
+            )
+        ]
+    if isinstance(java.version, Unknown):
+        return [
+            Finding(
+                what,
+                f"{java.path} does not run: {java.version.reason}",
+                needed,
+                "stop",
+                f"{late} Install another, and put it first on PATH.",
+                "machine",
+            )
+        ]
+    rows = [Finding(what, f"{java.version} at {java.path}", needed)]
+    language = locale.partition(".")[0] if isinstance(java.language, Unknown) else java.language
+    if has_decimal_comma(language):
+        rows.append(
+            Finding(
+                "Java's numbers", f"locale {language}: 0,25 instead of 0.25", "a decimal point", "warn",
+                "The scores cannot be parsed: export LC_ALL=C.UTF-8, or JAVA_TOOL_OPTIONS='-Duser.language=en -Duser.country=US'.",
+            )
+        )  # fmt: skip
+    spaced = [path for path in paths if " " in path]
+    if spaced:
+        rows.append(
+            Finding(
+                "blanks in paths",
+                few(spaced),
+                "none",
+                "warn",
+                "Scripts that start Java through a shell break there: move it to a folder without blanks.",
+                listed=tuple(spaced),
+            )
+        )
+    return rows
+
+
+def has_decimal_comma(locale: str) -> bool:
+    """Whether numbers of a locale such as `it` or `de_CH` have a decimal comma."""
+    return locale.partition("_")[0] in _COMMA_LANGUAGES and locale not in _POINT_COUNTRIES
+
+
+def weights_finding(path: str, saved: SavedFile) -> Finding:
+    """Whether the CLIP file is one."""
+    what = f"CLIP weights {path}"
+    if saved.kind == "torchscript":
+        return Finding(what, f"OpenAI's archive, {format_bytes(saved.bytes)}", "OpenAI's .pt, or a state dict")
+    good = bool(saved.tensors)
+    return Finding(
+        what, f"a {saved.kind} with {len(saved.tensors):,} tensors, {format_bytes(saved.bytes)}", "OpenAI's .pt, or a state dict",
+        "ok" if good else "stop", "" if good else "It holds no weights; get the file again.",
+    )  # fmt: skip
