@@ -19,9 +19,11 @@ def open_screen(image_root: str | None, features_dir: str) -> int:
     if reason:
         text.echo(f"fsgr-tui: {reason}; `fsgr-tui --plan` tells the same as plain text.", sys.stderr)
         return EXIT_BAD_REQUEST
-    # Only now: a refusal has to be quick, and Textual takes 0.15 s to import.
-    from fsgr_tui.tui.run import run_screen
+    from fsgr_tui.tui import first_frame
 
+    with first_frame.shown():
+        # Only now: a refusal has to be quick, and Textual takes 0.2 s to import.
+        from fsgr_tui.tui.run import run_screen
     return run_screen(image_root, features_dir)
 
 

@@ -181,6 +181,24 @@ def test_a_form_in_use_sends_nothing_while_nobody_types(home):
         assert session.read_for(3) == b""
 
 
+def test_the_first_frame_is_there_before_textual_is(home, tmp_path):
+    times = []
+    for _ in range(3):
+        with Session([], environment(home), str(tmp_path)) as session:
+            times.append(session.wait_for("4 Features"))
+    # The best of three: the machine that runs the tests is not idle.
+    assert min(times) < 0.25, times
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_during_the_first_frame_gives_the_terminal_back(home, tmp_path, number, code):
+    with Session([], environment(home), str(tmp_path)) as session:
+        session.wait_for("4 Features")
+        session.process.send_signal(number)
+        assert session.end() == code
+        session.assert_restored()
+
+
 def test_the_first_paint_takes_half_a_second_at_the_most(home, tmp_path):
     times = []
     for _ in range(3):

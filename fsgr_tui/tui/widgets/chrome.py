@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from fsgr_tui.tui.first_frame import PLACES
 from fsgr_tui.tui.format import DIM, WAY_B, cut
 from fsgr_tui.tui.widgets.words import Words
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 EVERYWHERE = ("enlarge", "help", "quit", "command_palette")
-PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
 
 
 @dataclass(frozen=True)

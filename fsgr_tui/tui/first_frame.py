@@ -1,0 +1,55 @@
+"""The first frame: the top line, drawn before Textual is imported, which takes longer than everything else at the start.
+
+Textual takes the same alternate screen over and paints over it. Until then this module gives the terminal back when a
+signal ends the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H"
+_LEAVE = "\x1b[?25h\x1b[?1049l"
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Show the frame while the body runs; the body's end leaves it standing, its failure takes it back.
+
+    SIGTERM and SIGHUP stay in this module's hands until the screen's event loop takes them over.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup a hang-up stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+    _put(_ENTER + _top_line(shutil.get_terminal_size().columns))
+    try:
+        yield
+    except BaseException:
+        _put(_LEAVE)
+        raise
+
+
+def _top_line(width: int) -> str:
+    places = "".join(f" {key} {name} " for key, name in PLACES)
+    name = " fsgr-tui"
+    return name + places.rjust(width - len(name)) if width > len(name) + len(places) else name
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    _put(_LEAVE)
+    os._exit(128 + number)
+
+
+def _put(text: str) -> None:
+    # Past Python's buffers, as Textual's driver does: what stands in them would come out of order.
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), text.encode("ascii"))
