@@ -17,7 +17,8 @@ from types import FrameType
 PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H"
-_LEAVE = "\x1b[?25h\x1b[?1049l"
+# Mouse and paste modes too: the signal may come when Textual has already asked for them.
+_LEAVE = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[?1049l"
 
 
 @contextlib.contextmanager
