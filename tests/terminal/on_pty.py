@@ -123,7 +123,7 @@ class Session:
 
     def assert_restored(self) -> None:
         """The terminal is as it was before: main screen, cursor shown, no mouse reports, and a sane line discipline."""
-        tail = self.output[self.output.rindex(LEFT) - 200 :]
+        tail = self.output[max(0, self.output.rindex(LEFT) - 200) :]
         for wanted in (b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?1006l", b"\x1b[?2004l", LEFT, b"\x1b[?25h"):
             assert wanted in tail, f"{wanted!r} was not sent: {tail!r}"
         after = self.output[self.output.rindex(LEFT) :]
