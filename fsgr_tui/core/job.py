@@ -14,6 +14,44 @@ JOB_SCHEMA = "fsgr-tui/job/1"
 JobState = Literal["queued", "running", "stopping", "done", "failed", "stopped", "interrupted"]
 FINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "stopped", "interrupted"})
 
+Life = Literal["", "here", "elsewhere", "orphaned"]
+"""Where a job that has not ended lives: under its runner on this host; on another host; on this host without its
+runner, which is gone. Empty for a job that has ended."""
+
+Waiting = Literal["", "jobs", "queue", "gpu"]
+"""What a queued job waits for: other jobs, its turn in the queue, a free GPU."""
+
+
+class GpuWish(msgspec.Struct, frozen=True):
+    """What a job asks of the GPUs.
+
+    Attributes:
+        ask: a command that prints a `core.machine.GpuReport` as JSON; a driver that hangs is left behind with it.
+        count: how many GPUs.
+        named: only these, by index or uuid; empty for any.
+        wait: whether the job waits for a GPU, or ends when none is free.
+    """
+
+    ask: tuple[str, ...]
+    count: int = 1
+    named: tuple[str, ...] = ()
+    wait: bool = True
+
+
+class GitState(msgspec.Struct, frozen=True):
+    """The git checkout around a working folder.
+
+    Attributes:
+        commit: the full hash, or why it is not known.
+        branch: empty for a detached head.
+        dirty: whether tracked files differ from the commit, or why that is not known.
+    """
+
+    root: str
+    commit: str | Unknown
+    branch: str = ""
+    dirty: bool | Unknown = Unknown("not asked")
+
 
 class JobSpec(msgspec.Struct, frozen=True):
     """What to run.
@@ -23,9 +61,17 @@ class JobSpec(msgspec.Struct, frozen=True):
         kind: extract, check, train or command.
         argv: the program and its arguments; never a shell string.
         cwd: working folder.
-        env: variables set on top of the runner's own environment.
+        env: variables that the user set for this job.
         shown: the command line as a user would type it.
         created: Unix time in seconds.
+        environment: the variables of the starting process that such work depends on, secrets left out.
+        needs: names of the jobs that have to end well before this one begins.
+        queue: whether it runs in turn with the other jobs of the queue.
+        gpu: what it asks of the GPUs; None for nothing.
+        step: whether the command is one of this program's, which then becomes the job's child itself.
+        git: the checkout around the working folder, when there is one.
+        host, boot_id: where it was started.
+        token: marks the job's processes, in their environment.
     """
 
     name: str
@@ -35,6 +81,15 @@ class JobSpec(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     shown: tuple[str, ...] = ()
     created: float = 0.0
+    environment: dict[str, str] = {}
+    needs: tuple[str, ...] = ()
+    queue: bool = False
+    gpu: GpuWish | None = None
+    step: bool = False
+    git: GitState | None = None
+    host: str = ""
+    boot_id: str = ""
+    token: str = ""
 
 
 class JobProgress(msgspec.Struct, frozen=True):
@@ -119,7 +174,18 @@ class UsageSeen(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """How a job stands: the document that `--json` prints."""
+    """How a job stands: the document that `--json` prints.
+
+    Attributes:
+        note: what a person should know about the state: what it waits for, where it runs, what is wrong with its folder.
+        life: where it lives, as seen by the reader; the file itself never tells.
+        waiting: what a queued job waits for.
+        attempt: counts from 1; a resumed job is the next one.
+        host: where the runner is.
+        heartbeat: Unix time of the runner's last word.
+        child_pid, child_start: the command's process, and when it started in clock ticks since boot.
+        gpus: uuids of the GPUs that are held for it.
+    """
 
     name: str
     state: JobState
@@ -140,6 +206,15 @@ class JobStatus(msgspec.Struct, frozen=True):
     result: dict[str, object] = {}
     usage: UsageSeen | None = None
     last_line: str = ""
+    note: str = ""
+    life: Life = ""
+    waiting: Waiting = ""
+    attempt: int = 1
+    host: str = ""
+    heartbeat: float | None = None
+    child_pid: int | None = None
+    child_start: str = ""
+    gpus: tuple[str, ...] = ()
 
     @property
     def ended_for_good(self) -> bool:

@@ -1,8 +1,10 @@
-"""Starting and stopping jobs. A face that starts a job may die at once; the job does not notice."""
+"""Starting, stopping, resuming and deleting jobs. A face that starts a job may die at once; the job does not notice."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,81 +12,312 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from fsgr_tui.core import jsontext
-from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.core.job import JobSpec, JobStatus
-from fsgr_tui.jobs.folder import RunFolder, runner_pid, write_whole
-from fsgr_tui.jobs.runner import first_status
+from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobStatus
+from fsgr_tui.jobs import life, tree
+from fsgr_tui.jobs.environment import git_state, recorded
+from fsgr_tui.jobs.folder import RunFolder, all_runs, mark_of, write_whole
+from fsgr_tui.jobs.processes import JOB_VARIABLE, find, send
+from fsgr_tui.jobs.runner import FIRM
+from fsgr_tui.jobs.waiting import first_wait
 
 GENTLE_S = 60.0
+FIRM_S = 10.0
+POLL_S = 0.1
 
 
 def start(
-    run: RunFolder, kind: str, argv: Sequence[str], shown: Sequence[str] = (), env: Mapping[str, str] | None = None
+    run: RunFolder,
+    kind: str,
+    argv: Sequence[str],
+    shown: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    *,
+    cwd: Path | None = None,
+    needs: Sequence[str] = (),
+    queue: bool = False,
+    gpu: GpuWish | None = None,
+    step: bool = False,
 ) -> None:
     """Start a command as the job of a run folder, and return at once.
+
+    In the process of a step (`fsgr-tui run -- fsgr-tui extract ...`) the job is there already: this process becomes
+    its child, and the call does not return.
 
     Args:
         argv: the program and its arguments.
         shown: the command line as a user would type it.
         env: variables set on top of this process's own.
+        cwd: working folder; this process's own when not given.
+        needs: names of jobs that have to end well first.
+        queue: whether it runs in turn with the other jobs of the queue.
+        gpu: what it asks of the GPUs.
+        step: whether the command is one of this program's that prepares and follows one child.
+
+    Raises:
+        MachineCannot: the run folder cannot be written.
     """
+    if run.adopted:
+        _become(run, argv, env or {})
+    where = (cwd or Path.cwd()).absolute()
     spec = JobSpec(
         name=run.name,
         kind=kind,
         argv=tuple(argv),
-        cwd=str(Path.cwd()),
+        cwd=str(where),
         env=dict(env or {}),
         shown=tuple(shown),
         created=time.time(),
+        environment=recorded(os.environ),
+        needs=tuple(needs),
+        queue=queue,
+        gpu=gpu,
+        step=step,
+        git=git_state(where),
+        host=life.this_host().name,
+        boot_id=life.this_host().boot_id,
+        token=secrets.token_hex(8),
     )
-    write_whole(run.spec, jsontext.encode(spec))
-    run.write_status(first_status(spec, run))
-    with (run.folder / "runner.log").open("ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "fsgr_tui.jobs.runner", str(run.folder)],
+    try:
+        lock = life.take(run.lock)
+        try:
+            run.log.touch()
+            write_whole(run.spec, jsontext.encode(spec))
+            run.write_status(first_status(spec, run))
+            _start_runner(run, spec, lock)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        raise MachineCannot(
+            f"The run folder {run.folder} cannot be written: {error.strerror or error}.",
+            "Make room there, or set FSGR_TUI_RUNS to another folder.",
+        ) from None
+
+
+def first_status(spec: JobSpec, run: RunFolder, attempt: int = 1) -> JobStatus:
+    """The status of a job that has not begun."""
+    return JobStatus(
+        spec.name,
+        "queued",
+        spec.kind,
+        spec.shown or spec.argv,
+        str(run.folder),
+        attempt=attempt,
+        waiting=first_wait(spec),
+        host=life.this_host().name,
+    )
+
+
+def _start_runner(run: RunFolder, spec: JobSpec, lock: int) -> None:
+    with run.runner_log.open("ab") as log:
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "fsgr_tui.jobs.runner", str(run.folder), str(lock)],
+            # Another job that started this one must not take the runner for its own process.
+            env={**os.environ, JOB_VARIABLE: f"{mark_of(spec)}:runner"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             # Nothing of the face (its sockets, the terminal) may keep living in the runner.
             close_fds=True,
+            pass_fds=(lock,),
         )
+    # The runner signs for itself too; until then the lock must not name an earlier one.
+    life.sign(lock, runner.pid)
 
 
-def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM) -> None:
-    """Send a job's runner one stop signal: the first is gentle, the second ends the whole process group.
+def _become(run: RunFolder, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    spec = msgspec.structs.replace(run.read_spec(), argv=tuple(argv), step=False)
+    write_whole(run.spec, jsontext.encode(spec))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvpe(argv[0], list(argv), {**os.environ, **env})  # noqa: S606 - an argv list, no shell
+
+
+def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM, *, firm: bool = False) -> None:
+    """Tell a job to stop: gently, or by ending all its processes at once.
 
     Args:
-        number: SIGTERM or SIGINT; the job's exit code is 143 or 130 accordingly.
+        number: SIGTERM or SIGINT; the job's exit code is 143 or 130 accordingly. A second one that comes a second or
+            more after the first is firm as well.
+        firm: end the processes at once.
 
     Raises:
-        BadRequest: the job does not run.
+        BadRequest: the job does not run, or not here.
     """
-    pid = runner_pid(run)
+    status = run.read_status()
+    if status.life == "orphaned":
+        tree.signal_all(run.survivors(status), signal.SIGKILL if firm else number)
+        return
+    holder = _living_runner(run, status)
+    try:
+        send(holder.pid, holder.start, FIRM if firm else number)
+        # One that was halted (SIGSTOP) would hear it only when somebody wakes it.
+        send(holder.pid, holder.start, signal.SIGCONT)
+    except PermissionError:
+        raise MachineCannot(f"{run.name} belongs to another user.", "Ask its owner to stop it.") from None
+
+
+def _living_runner(run: RunFolder, status: JobStatus) -> life.Holder:
+    proof = life.prove(run.lock)
     # A runner that has written its last status lives for another moment.
-    if pid is None or run.read_status().ended_for_good:
-        raise BadRequest(f"{run.name} does not run.", "`fsgr-tui jobs` shows how it stands.")
-    os.kill(pid, number)
+    if status.ended_for_good or proof.life == "gone" or proof.holder is None:
+        raise BadRequest(f"{run.name} does not run ({status.state}).", "`fsgr-tui jobs` shows how it stands.")
+    host, here = proof.holder.host, life.this_host()
+    if proof.life == "elsewhere":
+        raise BadRequest(
+            f"{run.name} runs on {host.name}, not here; a process there cannot be told from here.",
+            f"Log in there, and say `fsgr-tui stop {run.name}`.",
+        )
+    if host.pid_space != here.pid_space:
+        raise BadRequest(
+            f"{run.name} runs in another container ({host.name}) of this machine.",
+            "Stop it from inside that container.",
+        )
+    return proof.holder
 
 
 def stop(run: RunFolder, gentle_s: float = GENTLE_S) -> JobStatus:
     """Stop a job: gently, then firmly; returns when it has ended.
 
+    Args:
+        gentle_s: how long it may take to end by itself; 0 ends it at once.
+
     Raises:
-        BadRequest: the job does not run.
+        BadRequest: the job does not run, or not here.
+        MachineCannot: its processes cannot be ended.
     """
-    ask_to_stop(run)
-    if not _ends_within(run, gentle_s):
+    orphaned = run.read_status().life == "orphaned"
+    if gentle_s > 0:
         ask_to_stop(run)
-        _ends_within(run, 10.0)
-    return run.read_status()
+    if gentle_s <= 0 or not _ends_within(run, gentle_s):
+        try:
+            ask_to_stop(run, firm=True)
+        except BadRequest:
+            # It has ended in this very moment.
+            if not run.read_status().ended_for_good:
+                raise
+        if not _ends_within(run, FIRM_S):
+            _end_for_the_runner(run)
+    return _note_stopped(run) if orphaned else run.read_status()
 
 
 def _ends_within(run: RunFolder, seconds: float) -> bool:
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while True:
         if run.read_status().ended_for_good:
             return True
-        time.sleep(0.1)
-    return False
+        if time.monotonic() >= until:
+            return False
+        time.sleep(POLL_S)
+
+
+def _end_for_the_runner(run: RunFolder) -> None:
+    """A runner that hears nothing (its disk hangs, or it was halted): its job's processes are ended from here."""
+    tree.signal_all(run.survivors(run.recorded_status()), signal.SIGKILL)
+    if _ends_within(run, FIRM_S):
+        return
+    left = run.survivors(run.recorded_status())
+    if left:
+        stuck = find(left[0].pid)
+        why = (
+            "it waits for a disk or a driver, and the kernel holds it"
+            if stuck and stuck.state == "D"
+            else "it does not end"
+        )
+        raise MachineCannot(f"Process {left[0].pid} of {run.name} cannot be ended: {why}.", "Look at it with `ps`.")
+    raise MachineCannot(
+        f"The processes of {run.name} have ended; its runner cannot write that down yet.",
+        f"Look at the disk of {run.folder}, and at {run.runner_log}.",
+    )
+
+
+def _note_stopped(run: RunFolder) -> JobStatus:
+    """Write down the end of a job that had lost its runner."""
+    lock = life.take(run.lock)
+    try:
+        status = run.recorded_status()
+        if not status.ended_for_good:
+            cause = Cause("stopped", "Stopped after its runner had been killed; what it ended with is not known.")
+            status = msgspec.structs.replace(
+                status, state="stopped", ended=time.time(), cause=cause, note="", waiting=""
+            )
+            run.write_status(status)
+        return status
+    finally:
+        os.close(lock)
+
+
+def resume(run: RunFolder, spec: JobSpec) -> JobStatus:
+    """Run a job that has ended once more, in the same folder; what it told before is kept in `attempt-N`.
+
+    Args:
+        spec: what to run: the job's own, or as the caller changed it so that it goes on.
+
+    Raises:
+        BadRequest: the job runs, or processes of it do.
+        MachineCannot: the run folder cannot be written.
+    """
+    try:
+        lock = life.take(run.lock)
+    except BlockingIOError:
+        raise BadRequest(f"{run.name} runs.", f"Watch it with `fsgr-tui attach {run.name}`.") from None
+    except OSError as error:
+        raise MachineCannot(f"{run.lock} cannot be taken: {error.strerror}.", "Look at the folder's disk.") from None
+    try:
+        status = run.recorded_status()
+        if not status.ended_for_good and run.survivors(status):
+            raise BadRequest(
+                f"Processes of {run.name} go on without its runner.", f"End them first: fsgr-tui stop {run.name}"
+            )
+        kept = run.folder / f"attempt-{status.attempt}"
+        kept.mkdir(exist_ok=True)
+        shutil.copy2(run.status, kept / run.status.name)
+        for path in (run.events, run.log):
+            if path.exists():
+                path.replace(kept / path.name)
+        run.log.touch()
+        if spec != run.read_spec():
+            write_whole(run.spec, jsontext.encode(spec))
+        queued = first_status(spec, run, status.attempt + 1)
+        run.write_status(queued)
+        _start_runner(run, spec, lock)
+    except OSError as error:
+        raise MachineCannot(
+            f"The run folder {run.folder} cannot be written: {error.strerror or error}.", "Make room there."
+        ) from None
+    finally:
+        os.close(lock)
+    return queued
+
+
+def remove(run: RunFolder) -> None:
+    """Delete a job's folder.
+
+    Raises:
+        BadRequest: the job has not ended, or another one waits for it.
+        MachineCannot: the folder cannot be deleted.
+    """
+    try:
+        ended = run.read_status().ended_for_good
+    except BadRequest:
+        # A folder without a whole status is what a face left that was killed while it started a job.
+        ended = life.prove(run.lock).life == "gone"
+    if not ended:
+        raise BadRequest(f"{run.name} has not ended.", f"Stop it first: fsgr-tui stop {run.name}")
+    for other in all_runs():
+        try:
+            waits = run.name in other.read_spec().needs and not other.read_status().ended_for_good
+        except BadRequest:
+            continue
+        if waits:
+            raise BadRequest(f"{other.name} waits for {run.name}.", f"Stop it first: fsgr-tui stop {other.name}")
+    try:
+        shutil.rmtree(run.folder)
+    except OSError as error:
+        raise MachineCannot(
+            f"{error.filename or run.folder} cannot be deleted: {error.strerror}.", "Look at its owner."
+        ) from None

@@ -4,14 +4,15 @@ spec.json     what to run (whole, written once)
 status.json   how it stands (whole-file replacement)
 events.jsonl  what the product's own children tell, one JSON line each
 log           the child's output
-lock          held by the living runner; holds its pid and start time
+lock          held by the living runner; holds its pid, start time and host; its time is the heartbeat
+processes     the job's processes, as the runner last saw them
+attempt-N/    status, events and log of an earlier attempt
+runner.log    what went wrong in the runner itself
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import secrets
 import time
 from pathlib import Path
@@ -22,31 +23,60 @@ from platformdirs import user_state_path
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
 from fsgr_tui.core.job import Cause, JobSpec, JobStatus
+from fsgr_tui.core.units import format_duration
+from fsgr_tui.jobs import life, tree
+from fsgr_tui.jobs.processes import Process
 
 RUNS_VARIABLE = "FSGR_TUI_RUNS"
+STEP_VARIABLE = "FSGR_TUI_STEP"
+"""Set by the runner for a command of this program that is to become the job's child: the run folder to work in."""
+
+STEP_KINDS = frozenset({"extract", "train", "convert", "text-embed"})
+"""Commands that do nothing more than to prepare and follow one child."""
+
+LOCKS = ".locks"
+"""Beside the run folders: locks of GPUs and of the queue."""
+
+_LONGEST_NAME_BYTES = 120
 
 
 def runs_dir() -> Path:
-    """Where run folders are: $FSGR_TUI_RUNS, else the user's state folder."""
+    """Where run folders are: $FSGR_TUI_RUNS, else the user's state folder. Always absolute: a job may work elsewhere."""
     named = os.environ.get(RUNS_VARIABLE)
-    return Path(named) if named else user_state_path("fsgr-tui", appauthor=False) / "runs"
+    return Path(named).absolute() if named else user_state_path("fsgr-tui", appauthor=False) / "runs"
 
 
 class RunFolder:
-    """The files of one job."""
+    """The files of one job.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        adopted: whether this very process is to become the job's child.
+    """
+
+    def __init__(self, folder: Path, *, adopted: bool = False) -> None:
         self.folder = folder
+        self.adopted = adopted
         self.spec = folder / "spec.json"
         self.status = folder / "status.json"
         self.events = folder / "events.jsonl"
         self.log = folder / "log"
         self.lock = folder / "lock"
+        self.processes = folder / "processes"
+        self.runner_log = folder / "runner.log"
 
     @property
     def name(self) -> str:
         """The job's name."""
         return self.folder.name
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the locks that this job shares with others."""
+        return self.folder.parent / LOCKS
+
+    def beside(self, name: str) -> RunFolder:
+        """Another job of the same place."""
+        return RunFolder(self.folder.parent / name)
 
     def read_spec(self) -> JobSpec:
         """What the job runs.
@@ -63,41 +93,107 @@ class RunFolder:
         """Replace the status whole."""
         write_whole(self.status, jsontext.encode(status))
 
-    def read_status(self) -> JobStatus:
-        """How the job stands: the runner's own word while its lock is held, or what its absence means.
+    def recorded_status(self) -> JobStatus:
+        """The runner's last word, whether or not the runner lives.
 
         Raises:
             BadRequest: the folder holds no status.
         """
         try:
-            status = jsontext.decode(self.status.read_bytes(), JobStatus)
+            return jsontext.decode(self.status.read_bytes(), JobStatus)
         except (OSError, msgspec.MsgspecError) as error:
             raise BadRequest(f"{self.status} cannot be read: {error}.", "Delete the run folder.") from None
-        if status.ended_for_good or runner_pid(self) is not None:
+
+    def read_status(self) -> JobStatus:
+        """How the job stands: the runner's own word while it lives, or what its absence means.
+
+        Raises:
+            BadRequest: the folder holds no status.
+        """
+        status = self.recorded_status()
+        if status.ended_for_good:
             return status
-        if status.state == "queued" and time.time() - (self.read_spec().created or 0) < 10:
-            # The runner has been started, and has not taken its lock yet.
-            return status
-        cause = Cause(
-            "runner gone",
-            "The runner ended without a word: killed, logged out, or the machine went down.",
-            advice="What was finished is kept; run the same command again, with --resume where it has one.",
+        proof = life.prove(self.lock)
+        if proof.life == "gone":
+            # Between the two looks the job may have come to its end.
+            status = self.recorded_status()
+            return status if status.ended_for_good else self._without_runner(status, proof)
+        if proof.life == "elsewhere" and proof.holder is not None:
+            seen = f"on {proof.holder.host.name}, last sign {format_duration(proof.age_s)} ago"
+            note = f"{seen}; {status.note}" if status.note else seen
+            return msgspec.structs.replace(status, life="elsewhere", note=note)
+        return msgspec.structs.replace(status, life="here")
+
+    def survivors(self, status: JobStatus) -> list[Process]:
+        """The living processes of a job, found without its runner; none where the runner was on another host or boot."""
+        holder = life.holder_of(self.lock)
+        if holder is None or holder.host.boot_id != life.this_host().boot_id:
+            return []
+        known = tree.read_noted(self.processes)
+        if status.child_pid is not None:
+            known.append((status.child_pid, status.child_start))
+        try:
+            own = mark_of(self.read_spec())
+        except BadRequest:
+            own = ""
+        return tree.survivors(own, known)
+
+    def _without_runner(self, status: JobStatus, proof: life.Proof) -> JobStatus:
+        if left := self.survivors(status):
+            processes = "1 process goes" if len(left) == 1 else f"{len(left)} processes go"
+            note = (
+                f"orphaned: its runner was killed, and {processes} on (pid {left[0].pid}); how it ends will not be known; "
+                f"`fsgr-tui stop {self.name}` ends it"
+            )
+            return msgspec.structs.replace(status, state="running", life="orphaned", note=note)
+        return msgspec.structs.replace(
+            status, state="interrupted", note="", waiting="", cause=status.cause or _absence(self.name, proof)
         )
-        return msgspec.structs.replace(status, state="interrupted", cause=status.cause or cause)
 
 
-def new_run(kind: str) -> RunFolder:
-    """Make the folder of a new job, with a name that sorts by time.
+def _absence(name: str, proof: life.Proof) -> Cause:
+    if proof.rebooted and proof.holder is not None:
+        text = f"{proof.holder.host.name} was started anew while the job ran."
+    elif proof.age_s and proof.holder is not None:
+        text = f"There has been no sign from {proof.holder.host.name} for {format_duration(proof.age_s)}."
+    else:
+        text = "The runner ended without a word: killed, logged out, or the machine went down."
+    return Cause("runner gone", text, advice=f"What was finished is kept; `fsgr-tui resume {name}` goes on.")
+
+
+def mark_of(spec: JobSpec) -> str:
+    """What the processes of a job carry in their environment; empty for a job without a mark."""
+    return f"{spec.name}:{spec.token}" if spec.token else ""
+
+
+def new_run(kind: str, name: str = "") -> RunFolder:
+    """Make the folder of a new job.
+
+    Args:
+        kind: begins the name that is given to a job without one; the rest sorts by time.
+        name: the user's own name for it.
 
     Raises:
+        BadRequest: the name is none, or is taken.
         MachineCannot: the folder cannot be made.
     """
+    # Only the first job of a step's process is the step; what it starts besides is jobs of their own.
+    adopted = os.environ.pop(STEP_VARIABLE, "")
+    if adopted and kind in STEP_KINDS:
+        return RunFolder(Path(adopted), adopted=True)
+    if name:
+        require_name(name)
     while True:
-        name = f"{kind}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        folder = runs_dir() / name
+        chosen = name or f"{kind}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        folder = runs_dir() / chosen
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if name:
+                raise BadRequest(
+                    f"There is a job {name!r} already.",
+                    f"Choose another --name, go on with it (`fsgr-tui resume {name}`), or delete it (`fsgr-tui rm {name}`).",
+                ) from None
             continue
         except OSError as error:
             raise MachineCannot(
@@ -107,13 +203,36 @@ def new_run(kind: str) -> RunFolder:
         return RunFolder(folder)
 
 
+def require_name(name: str) -> None:
+    """Refuse what cannot be a job's name: it is a folder's, and a word in commands.
+
+    Raises:
+        BadRequest: it is empty, too long, or holds characters with another meaning.
+    """
+    plain = name.isprintable() and not set(name) & set("/\\ ,'\"`$*?[]{}()<>|;&!") and name[:1] not in ("", ".", "-")
+    if not plain or len(name.encode(errors="replace")) > _LONGEST_NAME_BYTES or name == "last":
+        raise BadRequest(
+            f"{name!r} cannot be a job's name.",
+            "Use letters, digits, dots, dashes and underscores; not at the front a dot or a dash; not `last`.",
+        )
+
+
 def all_runs() -> list[RunFolder]:
     """Every job's folder, the newest first."""
     try:
-        folders = [entry for entry in runs_dir().iterdir() if (entry / "spec.json").is_file()]
-    except FileNotFoundError:
+        with os.scandir(runs_dir()) as entries:
+            found = [(_began(entry.path), entry.path) for entry in entries if not entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [RunFolder(folder) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)]
+    return [RunFolder(Path(path)) for began, path in sorted(found, reverse=True) if began]
+
+
+def _began(folder: str) -> int:
+    """When a job was started; 0 for what is no job. The folder's own time changes with every file in it."""
+    try:
+        return os.stat(os.path.join(folder, "spec.json")).st_mtime_ns  # noqa: PTH116, PTH118 - paths cost most of the time here
+    except OSError:
+        return 0
 
 
 def find_run(name: str) -> RunFolder:
@@ -137,37 +256,22 @@ def find_run(name: str) -> RunFolder:
 
 
 def runner_pid(run: RunFolder) -> int | None:
-    """The pid of the living runner; None when nobody holds the lock."""
-    try:
-        fd = os.open(run.lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    """The pid of the living runner; None when there is none on this host."""
+    proof = life.prove(run.lock)
+    if proof.life != "here" or proof.holder is None or proof.holder.host.pid_space != life.this_host().pid_space:
         return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        pid, _, started = os.pread(fd, 64, 0).decode(errors="replace").partition(" ")
-        # The lock proves life on this host; the start time proves that the pid still is that process.
-        return int(pid) if pid.isdigit() and process_start(int(pid)) == started.strip() else None
-    finally:
-        os.close(fd)
-    return None
-
-
-def process_start(pid: int) -> str:
-    """When a process started, in clock ticks since boot as the kernel counts; empty when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return ""
-    # The second field is the name in parentheses and may hold anything, so count from behind it.
-    return re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()[19]
+    return proof.holder.pid
 
 
 def write_whole(path: Path, body: bytes) -> None:
-    """Replace a file whole: a draft beside it, synced, then renamed."""
+    """Replace a file whole: a draft beside it, synced, then renamed. A draft that finds no room is taken away."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

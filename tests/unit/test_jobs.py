@@ -14,7 +14,8 @@ from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.event import EventReader, EventWriter, RateWindow
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.jobs import control
-from fsgr_tui.jobs.folder import all_runs, find_run, new_run, process_start, runner_pid
+from fsgr_tui.jobs.folder import all_runs, find_run, new_run, runner_pid
+from fsgr_tui.jobs.processes import process_start
 
 
 def wait_for(condition, seconds=20.0):
@@ -131,7 +132,7 @@ def test_a_job_whose_runner_was_killed_is_interrupted_not_running():
     assert wait_for(lambda: runner_pid(run) is not None and run.read_status().state == "running")
     os.kill(runner_pid(run), signal.SIGKILL)
     assert wait_for(lambda: run.read_status().state == "interrupted")
-    assert "--resume" in run.read_status().cause.advice
+    assert f"fsgr-tui resume {run.name}" in run.read_status().cause.advice
 
 
 def test_a_lock_file_with_another_process_start_is_no_life():
