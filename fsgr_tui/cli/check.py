@@ -20,7 +20,8 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
 @click.command(
     "check",
-    help="Verify feature files: ours, M2's, RSTNet's. Exit code 0: good; 1: faults were found.\n\n"
+    help="Verify feature files: ours, those of M2, RSTNet and DLCT, and what `convert` writes. Exit code 0: good; 1: faults "
+    "were found.\n\n"
     "Without further flags it reads the header, all keys and 1,000 random rows.",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path())
@@ -53,7 +54,8 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
     "trained_with",
     multiple=True,
     metavar="NAME=VALUE",
-    help="What the training will use: clip_model=ViT-B/16, weights=FILE, grid=7x7, resize=squash, dtype=float16, stage=...",
+    help="What the training will use: clip_model=ViT-B/16, weights=FILE, grid=7x7, resize=squash, dtype=float16, stage=... "
+    "For files without manifest, --recompute takes the model from it.",
 )
 @click.option("--device", default="auto", show_default=True, help="Device for --recompute.")
 @click.option("--id-pattern", default="", help="Regular expression for the image id in file names.")
@@ -112,8 +114,10 @@ def _with_detail(found: str, detail: str) -> str:
 
 def _checked(request: checking.CheckRequest) -> CheckReport:
     progress = Progress("reading rows")
-    report = checking.check(request, tell=progress)
-    progress.end()
+    try:
+        report = checking.check(request, tell=progress)
+    finally:
+        progress.end()
     if request.recompute:
         run = checking.start_recompute(request)
         report = checking.with_recompute(report, follow.follow(run))

@@ -15,12 +15,14 @@ from fsgr_tui.core.extraction import RECOMPUTE_COSINE, RECOMPUTE_LIMIT, Recomput
 from fsgr_tui.extract.encoder import make_any_encoder, manifest_of
 from fsgr_tui.extract.pixels import UnreadableImage, load_picture
 from fsgr_tui.features.images import read_image_list
-from fsgr_tui.features.manifest import differences
+from fsgr_tui.features.manifest import GLOBAL, differences
 from fsgr_tui.features.reader import FeatureFile
 
 
 def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int:
     """Extract the listed images again, one by one, and compare: same tokens, same pooling, same precision.
+
+    Class tokens that lie beside the rows are held to the same limits.
 
     Returns:
         0 when every image is within the limits, 1 otherwise.
@@ -36,6 +38,7 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
         if changed:
             told = "; ".join(f"{name}: {theirs} in the file, {ours} here" for name, (ours, theirs) in changed.items())
             raise FoundFaults(f"Not comparable: {told}.", "Give the model and weights that the file was made with.")
+    tokens = FeatureFile(spec.features, GLOBAL) if spec.model.global_token else None
     events.phase("recompute", len(images), "images")
     rows = []
     for number, image in enumerate(images, 1):
@@ -46,18 +49,23 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
         except UnreadableImage as refusal:
             events.refused(image.path, image.id, str(refusal))
             continue
-        again = encoder.encode(torch.from_numpy(picture.pixels.copy())[None]).result()[0][0]
-        rows.append({"id": image.id, **_distance(stored[image.id], again)})
+        again, token_again = encoder.encode(torch.from_numpy(picture.pixels.copy())[None]).result()
+        rows.append({"id": image.id, **_distance(stored[image.id], again[0])})
+        if tokens is not None and token_again is not None:
+            rows.append({"id": image.id, **_distance(tokens[image.id], token_again[0])})
         events.progress(number, len(images))
     if not rows:
         raise FoundFaults("None of the sampled images could be read.", "Look at the image folder.")
     limit = RECOMPUTE_LIMIT[encoder.precision]
+    if stored.manifest is None:
+        # A file that tells nothing may have been made in half precision.
+        limit = max(limit, RECOMPUTE_LIMIT["fp16"])
     worst = max(rows, key=lambda row: row["relative_l2"])
     good = worst["relative_l2"] <= limit and min(row["cosine"] for row in rows) >= RECOMPUTE_COSINE
     events.result(
         "recompute",
         {
-            "images": len(rows),
+            "images": len({row["id"] for row in rows}),
             "precision": encoder.precision,
             "limit_relative_l2": limit,
             "limit_cosine": RECOMPUTE_COSINE,

@@ -13,7 +13,7 @@ from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.features.formats import catalogue
 from fsgr_tui.features.formats.packed import PackedRows, is_packed
 from fsgr_tui.features.formats.rows import Rows
-from fsgr_tui.features.manifest import GLOBAL, Manifest
+from fsgr_tui.features.manifest import GLOBAL, Manifest, read_manifest
 from fsgr_tui.features.reader import FeatureFile, Layout, NotAFeatureFile, open_hdf5
 
 
@@ -96,6 +96,20 @@ def open_checkable(path: Path) -> Checkable:
     if path.is_dir() or _holds_one_array(path):
         return _Converted(path, *_rows(path))
     return FeatureFile(path)
+
+
+def manifest_at(path: Path) -> Manifest | None:
+    """The manifest of whatever lies at a path, without an index of its rows where that can be spared.
+
+    Raises:
+        Problem: as `open_checkable`.
+    """
+    if path.is_dir():
+        file = open_checkable(path)
+        file.close()
+        return file.manifest
+    with open_hdf5(path) as hdf5:
+        return read_manifest(hdf5)
 
 
 def open_class_tokens(file: Checkable) -> Checkable:

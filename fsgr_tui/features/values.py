@@ -252,7 +252,7 @@ class RowValues:
         noise = share < CHANNELS_BELOW and (alike is None or alike < NOISE_BELOW)
         found = f"channels {share:.3f}" + ("" if alike is None else f", neighbours {alike:.3f}")
         detail = "The values look like random numbers: no channel and no patch stands out." if noise else ""
-        expected = f"channels differ (above {CHANNELS_BELOW}) or neighbours are alike (above {NOISE_BELOW})"
+        expected = f"channels > {CHANNELS_BELOW} or neighbours > {NOISE_BELOW}"
         return CheckRow("structure", expected, found, "bad" if noise else "ok", detail)
 
     def _range_row(self) -> CheckRow:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,9 +21,10 @@ from fsgr_tui.extract.fleet import devices_of  # noqa: E402
 from fsgr_tui.extract.model import load_tower  # noqa: E402
 from fsgr_tui.extract.pixels import load_picture  # noqa: E402
 from fsgr_tui.extract.text import embed, read_embeddings  # noqa: E402
+from fsgr_tui.features.build import FeatureBuild  # noqa: E402
 from fsgr_tui.features.merge import merge_files  # noqa: E402
 from fsgr_tui.features.reader import FeatureFile  # noqa: E402
-from tests.conftest import build_file, run_cli  # noqa: E402
+from tests.conftest import build_file, make_manifest, run_cli, smooth_rows  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -392,6 +394,19 @@ def test_a_file_of_a_colleague_is_compared_field_by_field(tmp_path):
     assert bad == {"same activation", "same weights sha256"}
 
 
+def test_another_storage_type_and_class_tokens_beside_are_no_other_features(tmp_path):
+    ours = build_file(tmp_path / "ours.hdf5", range(20))
+    wide = build_file(tmp_path / "wide.hdf5", range(20), dtype="float32")
+    assert run_cli("check", str(wide), "--like", str(ours)).returncode == 0
+    assert run_cli("check", str(wide), "--trained-with", "dtype=float16").returncode == 1
+    build = FeatureBuild.start(tmp_path / "more.hdf5", make_manifest(global_width=8), range(20))
+    build.write(range(20), smooth_rows(20), smooth_rows(20)[:, 0])
+    build.publish()
+    build.close()
+    assert run_cli("check", str(tmp_path / "more.hdf5"), "--like", str(ours)).returncode == 0
+    assert run_cli("check", str(ours), "--like", str(tmp_path / "more.hdf5")).returncode == 1
+
+
 def test_a_file_is_held_against_what_the_training_will_use(tmp_path):
     path = build_file(tmp_path / "f.hdf5", range(20))
     (tmp_path / "weights.pt").write_bytes(b"some weights")
@@ -400,3 +415,56 @@ def test_a_file_is_held_against_what_the_training_will_use(tmp_path):
     assert run_cli(*asked, "grid=native").returncode == 1
     assert run_cli(*asked, f"weights={tmp_path / 'weights.pt'}").returncode == 1
     assert run_cli(*asked, "colour=red").returncode == 2
+    for wrong in ("grid=9x9", "tokens=many", "clip_model=ViT-B-61"):
+        refused = run_cli(*asked, wrong)
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        assert wrong.partition("=")[2] in refused.stderr
+    numbers = (
+        "--trained-with",
+        "image_px=224",
+        "--trained-with",
+        "antialias=true",
+        "--trained-with",
+        "mean=0.5,0.5,0.5",
+    )
+    assert run_cli("check", str(path), *numbers).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def of_another_program(demo_root, tmp_path_factory) -> Path:
+    """Features as a lab's script leaves them: gzip, no manifest."""
+    folder = tmp_path_factory.mktemp("theirs")
+    extract(demo_root, folder / "ours.hdf5", "--dtype", "float32")
+    with h5py.File(folder / "ours.hdf5") as ours, h5py.File(folder / "theirs.hdf5", "w") as theirs:
+        for key in ours:
+            theirs.create_dataset(key, data=ours[key][()], compression="gzip", compression_opts=4)
+    return folder / "theirs.hdf5"
+
+
+def test_a_file_without_manifest_is_recomputed_as_it_is_said_to_be_made(of_another_program, demo_root):
+    asked = ("check", str(of_another_program), "--image-root", str(demo_root / "images"), "--split", "train2014",
+             "--recompute", "3", "--json")  # fmt: skip
+    made = ("--trained-with", "clip_model=fsgr-demo-16", "--weights", "random:0")
+    told = json.loads(run_cli(*asked, *made).stdout)
+    assert told["good"], told["headline"]
+    assert told["recompute"]["images"] == 3
+    for other in (("--weights", "random:1"), ("--trained-with", "resize=crop")):
+        done = run_cli(*asked, *made, *other)
+        assert done.returncode == 1
+        assert "Extracted again they differ" in json.loads(done.stdout)["headline"]
+    for unsaid, word in (((), "no manifest"), ((*made, "--trained-with", "grid=native"), "gives rows of (196, 96)")):
+        refused = run_cli(*asked, *unsaid)
+        assert refused.returncode == 2
+        assert word in refused.stderr
+
+
+def test_the_recomputation_looks_at_class_tokens_too(demo_root, tmp_path):
+    extract(demo_root, tmp_path / "f.hdf5", "--global-token")
+    asked = ("check", str(tmp_path / "f.hdf5"), "--image-root", str(demo_root / "images"), "--recompute", "24")
+    assert run_cli(*asked).returncode == 0
+    with h5py.File(tmp_path / "f.hdf5", "r+") as file:
+        key = next(key for key in file if key.endswith("_global"))
+        file[key][()] = file[key][()][::-1]
+    done = run_cli(*asked)
+    assert done.returncode == 1
+    assert f"the worst is image {key.removesuffix('_global')}" in done.stdout
