@@ -1,0 +1,1 @@
+"""What a foreign program's output tells of its progress: a terminal-faithful reader, parsers, TensorBoard."""
