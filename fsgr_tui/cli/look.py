@@ -1,0 +1,84 @@
+"""`fsgr-tui look`: one image of a feature file, patch by patch."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from fsgr_tui.cli import options, text
+from fsgr_tui.core.shades import ASCII_SHADES, shaded
+from fsgr_tui.core.units import printable
+from fsgr_tui.features.sample import Distribution, MapKind, Sample
+from fsgr_tui.service import looking
+
+WORDS: dict[MapKind, str] = {
+    "norm": "norm of each patch's features",
+    "similarity": "cosine of each patch to patch {patch}",
+    "difference": "relative L2 distance of each patch to {against}",
+    "labels": "class index of each patch",
+    "brightness": "brightness of the cached picture, 14 x 14 blocks",
+}
+BAR_CELLS = 40
+
+
+@click.command(
+    "look",
+    help="Look at one image of a feature file: its patches as a map, and how its values are distributed.\n\n"
+    "Examples:\n\n"
+    "  fsgr-tui look coco.hdf5                         the first image\n\n"
+    "  fsgr-tui look coco.hdf5 9 --patch 3,4           how alike the others are to one patch\n\n"
+    "  fsgr-tui look coco.hdf5 9 --against other.hdf5  how far two files are apart, patch by patch",
+)
+@click.argument("file", type=click.Path())
+@click.argument("image_id", required=False, type=click.IntRange(0))
+@click.option("--patch", metavar="ROW,COLUMN", help="Show the cosine to this patch; 0,0 is the top left one.")
+@click.option("--against", type=click.Path(), default="", help="Show the difference to the same image of another file.")
+@options.json_flag
+def command(file: str, image_id: int | None, patch: str | None, against: str, as_json: bool) -> int:
+    """Print one image's map."""
+    sample = looking.look(file, image_id, patch=_patch(patch), against=against)
+    if as_json:
+        text.json_out(sample)
+    else:
+        _show(sample)
+    return 0
+
+
+def _patch(given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", given)
+    if not match:
+        raise click.BadParameter(f"{given!r} is no patch; write it as ROW,COLUMN, e.g. 3,4.", param_hint="--patch")
+    return int(match[1]), int(match[2])
+
+
+def _show(sample: Sample) -> None:
+    shape = " x ".join(map(str, sample.shape))
+    text.echo(text.styled(f"image {sample.image_id}", "bold") + f"   {shape} {sample.dtype}   {printable(sample.path)}")
+    low, high = sample.span
+    patch = ",".join(map(str, sample.patch or ()))
+    text.heading(WORDS[sample.kind].format(patch=patch, against=printable(sample.against)))
+    for line in shaded(sample.patches, low, high):
+        text.echo("  " + line)
+    text.echo(f"  {low:.4g} '{ASCII_SHADES[0]}' to {high:.4g} '{ASCII_SHADES[-1]}'")
+    if sample.remark:
+        text.echo(f"  {sample.remark}")
+    text.heading("values")
+    text.table(values_rows(sample.values))
+    top = max(sample.values.counts)
+    width = (sample.values.high - sample.values.low) / len(sample.values.counts)
+    for number, count in enumerate(sample.values.counts):
+        filled = "#" * round(count / top * BAR_CELLS) if top else ""
+        text.echo(f"  {sample.values.low + number * width:>10.3g}  {filled}".rstrip())
+
+
+def values_rows(values: Distribution) -> list[tuple[str, str]]:
+    """What is worth knowing of a row's values, as (what, found)."""
+    rows = [
+        ("range", f"{values.low:.4g} to {values.high:.4g}"),
+        ("mean, deviation", f"{values.mean:.4g}, {values.std:.4g}"),
+        ("zeros", f"{values.zeros:.2%}"),
+    ]
+    return [*rows, ("NaN or infinite", f"{values.not_finite:,}")] if values.not_finite else rows

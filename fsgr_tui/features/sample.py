@@ -1,0 +1,188 @@
+"""One image's row looked at: its patches as a map, and how its values are distributed."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fsgr_tui.core.errors import BadRequest, FoundFaults
+from fsgr_tui.features.reader import FeatureFile
+
+SAMPLE_SCHEMA = "fsgr-tui/sample/1"
+BINS = 24
+THUMBNAIL = 14
+
+MapKind = Literal["norm", "similarity", "difference", "labels", "brightness"]
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """How the finite values of a row are distributed.
+
+    Attributes:
+        counts: of values in equal bins from `low` to `high`.
+        not_finite: how many values are NaN or infinite.
+        zeros: share of values that are zero, 0..1.
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+    counts: tuple[int, ...]
+    zeros: float
+    not_finite: int
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One image's row.
+
+    Attributes:
+        shape, dtype: of the row as it is stored.
+        kind: what `patches` holds: the norm of each token; its cosine to the chosen patch; its relative L2 distance to
+            the same patch of another file; class indices; or the brightness of a cached picture.
+        patches: the map, row by row from the top; None for a value that is not finite and behind the last token.
+        patch: (row, column) that `similarity` is measured to.
+        against: the other file of `difference`.
+        remark: what is odd about the row's shape; empty for a square grid.
+    """
+
+    path: str
+    image_id: int
+    shape: tuple[int, ...]
+    dtype: str
+    kind: MapKind
+    patches: tuple[tuple[float | None, ...], ...]
+    values: Distribution
+    patch: tuple[int, int] | None = None
+    against: str = ""
+    remark: str = ""
+    schema: str = SAMPLE_SCHEMA
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The smallest and the largest value of the map; (0, 0) when none is finite."""
+        known = [value for row in self.patches for value in row if value is not None]
+        return (min(known), max(known)) if known else (0.0, 0.0)
+
+
+def look_at(
+    file: FeatureFile,
+    image_id: int | None = None,
+    *,
+    patch: tuple[int, int] | None = None,
+    against: FeatureFile | None = None,
+) -> Sample:
+    """Look at one image.
+
+    Args:
+        image_id: which one; None for the file's first.
+        patch: (row, column) from the top left, 0 first: show the other patches' cosine to it.
+        against: another file: show how far its patches are from this one's.
+
+    Raises:
+        MissingIds: a file has no such image.
+        BadRequest: the patch lies outside the grid, or two maps were asked for at once.
+        FoundFaults: the file is empty, or the two rows have different shapes.
+    """
+    if patch is not None and against is not None:
+        raise BadRequest("A map shows either similarity to a patch or the difference to another file.", "Ask for one.")
+    if not len(file):
+        raise FoundFaults(f"{file.path} holds no rows.", "Extract it again.")
+    chosen = int(file.ids[0]) if image_id is None else image_id
+    row = np.asarray(file[chosen])
+    kind, values = _map_of(file, row, chosen, patch, against)
+    side = math.isqrt(values.size)
+    columns = side if side * side == values.size else math.ceil(math.sqrt(values.size))
+    return Sample(
+        path=str(file.path),
+        image_id=chosen,
+        shape=tuple(row.shape),
+        dtype=str(row.dtype),
+        kind=kind,
+        patches=_rows(values, columns),
+        values=_distribution(row),
+        patch=patch,
+        against=str(against.path) if against else "",
+        remark="" if columns == side else f"{values.size} tokens are no square grid; shown {columns} to a line",
+    )
+
+
+def _map_of(
+    file: FeatureFile,
+    row: NDArray[np.generic],
+    image_id: int,
+    patch: tuple[int, int] | None,
+    against: FeatureFile | None,
+) -> tuple[MapKind, NDArray[np.float64]]:
+    if file.layout.suffix == "pixels":
+        return "brightness", _thumbnail(row)
+    if row.ndim == 1:
+        return "labels", row.astype(np.float64)
+    tokens = row.reshape(-1, row.shape[-1]).astype(np.float64)
+    # Infinite and very large values are what this map has to show, not a reason for warnings.
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(tokens, axis=-1)
+        if against is not None:
+            other = np.asarray(against[image_id])
+            if other.shape != row.shape:
+                raise FoundFaults(
+                    f"Image {image_id} is {row.shape} in {file.path} and {other.shape} in {against.path}.",
+                    "Only rows of one shape can be compared; `fsgr-tui check --like` tells how the files differ.",
+                )
+            away = np.linalg.norm(other.reshape(tokens.shape).astype(np.float64) - tokens, axis=-1)
+            return "difference", away / np.where(norms > 0, norms, 1)
+        if patch is None:
+            return "norm", norms
+        at = _index(patch, len(tokens))
+        scale = np.where(norms > 0, norms, 1)
+        return "similarity", (tokens / scale[:, None]) @ (tokens[at] / scale[at])
+
+
+def _index(patch: tuple[int, int], tokens: int) -> int:
+    side = math.isqrt(tokens)
+    row, column = patch
+    if side * side != tokens:
+        raise BadRequest(
+            f"{tokens} tokens are no square grid, so no patch has a row and a column.", "Leave --patch out."
+        )
+    if not (0 <= row < side and 0 <= column < side):
+        raise BadRequest(
+            f"There is no patch {row},{column} in a grid of {side} x {side}.",
+            f"Count from 0,0 to {side - 1},{side - 1}.",
+        )
+    return row * side + column
+
+
+def _thumbnail(picture: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Brightness of a (px, px, 3) picture in 14 x 14 blocks."""
+    grey = picture.astype(np.float64).mean(axis=-1)
+    side = len(grey) // THUMBNAIL * THUMBNAIL
+    blocks = grey[:side, :side].reshape(THUMBNAIL, side // THUMBNAIL, THUMBNAIL, side // THUMBNAIL)
+    return blocks.mean(axis=(1, 3)).ravel()
+
+
+def _rows(values: NDArray[np.float64], columns: int) -> tuple[tuple[float | None, ...], ...]:
+    shown: list[float | None] = [float(value) if math.isfinite(value) else None for value in values]
+    shown += [None] * (-len(shown) % columns)
+    return tuple(tuple(shown[start : start + columns]) for start in range(0, len(shown), columns))
+
+
+def _distribution(row: NDArray[np.generic]) -> Distribution:
+    values = row.astype(np.float64).ravel()
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return Distribution(0.0, 0.0, 0.0, 0.0, (0,) * BINS, 0.0, int(values.size))
+    counts, _ = np.histogram(finite, BINS)
+    return Distribution(
+        low=float(finite.min()),
+        high=float(finite.max()),
+        mean=float(finite.mean()),
+        std=float(finite.std()),
+        counts=tuple(counts.tolist()),
+        zeros=float((finite == 0).mean()),
+        not_finite=int(values.size - finite.size),
+    )
