@@ -43,6 +43,7 @@ class ScriptFlag(msgspec.Struct, frozen=True):
         takes_value: whether a value follows it.
         kind: what argparse turns the value into, where that is int or float.
         choices: the values that it takes; empty for any.
+        default: a text that stands in the source; empty where it is none, or computed.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class ScriptFlag(msgspec.Struct, frozen=True):
     required: bool = False
     kind: Literal["", "int", "float"] = ""
     choices: tuple[str, ...] = ()
+    default: str = ""
 
 
 class Copies(msgspec.Struct, frozen=True):
@@ -194,6 +196,23 @@ class SavedFile(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     tensors: dict[str, TensorShape] = {}
     lists: dict[str, int] = {}
+
+
+class CachedWeights(msgspec.Struct, frozen=True):
+    """Where open_clip has the weights of a tag.
+
+    Attributes:
+        known: whether open_clip knows the tag for this model.
+        path: the file in the cache; empty when it is not there.
+        cache: the folder that was looked into; source: where they would be fetched from.
+    """
+
+    model: str
+    tag: str
+    known: bool
+    path: str
+    cache: str
+    source: str
 
 
 class IdFile(msgspec.Struct, frozen=True):

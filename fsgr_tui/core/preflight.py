@@ -9,7 +9,7 @@ import msgspec
 
 from fsgr_tui.core.dataset import SplitFacts
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, EXIT_OK, Problem
-from fsgr_tui.core.lab import LoginSession, TorchBuild
+from fsgr_tui.core.lab import CachedWeights, LoginSession, TorchBuild
 from fsgr_tui.core.machine import CpuBudget, Disk, GpuReport
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_gib
 
@@ -49,6 +49,12 @@ class PreflightReport(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     schema: str = PREFLIGHT_SCHEMA
 
+    @classmethod
+    def of(cls, command: str, findings: Iterable[Finding]) -> PreflightReport:
+        """A report that tells the same fault once, however many questions met it."""
+        by_fault = {(row.found, row.verdict) if row.verdict == "stop" else row: row for row in reversed([*findings])}
+        return cls(command, tuple(reversed(by_fault.values())))
+
     @property
     def stops(self) -> tuple[Finding, ...]:
         """What would stop or spoil the run."""
@@ -81,21 +87,21 @@ def few(things: Sequence[object]) -> str:
 
 def gpu_findings(
     report: GpuReport,
-    device: str,
     torch: TorchBuild | Unknown,
     *,
+    device: str,
     needs_gpu: bool,
     need: Estimate | None = None,
-    batch: str = "",
+    advice: str = "",
 ) -> list[Finding]:
     """Whether the run computes where it is meant to.
 
     Args:
-        device: auto, cpu, cuda, cuda:N, all, or several with commas.
         torch: of the interpreter that will run.
+        device: auto, cpu, cuda, cuda:N, all, or several with commas.
         needs_gpu: whether the code has no way without one.
         need: GPU memory in bytes, where there is an estimate.
-        batch: what to say when the memory is short.
+        advice: what to do when it is short.
     """
     if device == "cpu":
         return [Finding("GPU", "not used (--device cpu)")]
@@ -146,7 +152,7 @@ def gpu_findings(
             Finding(
                 f"GPU memory, GPU {gpu.index}", f"{format_gib(free)} free",
                 f"about {format_gib(need.likely)} ({format_gib(need.low)} - {format_gib(need.high)}, {need.basis})",
-                "stop" if short else "warn" if tight else "ok", batch if tight else "", "machine",
+                "stop" if short else "warn" if tight else "ok", advice if tight else "", "machine",
             )
         )  # fmt: skip
     return rows
@@ -262,8 +268,28 @@ def coverage_finding(what: str, missing: Sequence[int], needed: int, remedy: str
     )  # fmt: skip
 
 
-def largest_batch_words(largest: int) -> str:
-    """What to do when the batch does not fit."""
-    return (
-        f"Use --batch-size {largest} or less, or a GPU with more memory." if largest else "Take a GPU with more memory."
-    )
+def cached_weights_finding(cached: CachedWeights | Unknown, *, offline: bool) -> Finding:
+    """Whether the weights of a tag are here already.
+
+    Args:
+        offline: whether fetching is switched off (HF_HUB_OFFLINE).
+    """
+    if isinstance(cached, Unknown):
+        return Finding("CLIP weights", f"whether they are here is not known: {cached.reason}", verdict="warn")
+    what = f"CLIP weights {cached.model} {cached.tag}"
+    if not cached.known:
+        return Finding(
+            what,
+            "open_clip knows no such tag for this model",
+            "a tag, a file or random:SEED",
+            "stop",
+            "See open_clip.list_pretrained().",
+            "request",
+        )
+    if cached.path:
+        return Finding(what, cached.path)
+    fetch = f"python -c \"import open_clip; open_clip.create_model('{cached.model}', '{cached.tag}')\""
+    return Finding(
+        what, f"not in the cache ({cached.cache})" + (", and HF_HUB_OFFLINE is set" if offline else ""), "a file, or a way to fetch it", "stop" if offline else "warn",
+        f"Compute nodes often have no internet: on a login node run {fetch}, or name a file with --weights.", "machine",
+    )  # fmt: skip

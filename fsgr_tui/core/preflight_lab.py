@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fsgr_tui.core.errors import did_you_mean
@@ -34,6 +35,13 @@ _COMMA_LANGUAGES = frozenset({
 })  # fmt: skip
 _POINT_COUNTRIES = frozenset({"es_MX", "es_US", "es_PR", "es_GT", "es_HN", "es_NI", "es_PA", "es_PE", "es_SV", "es_DO", "es_CU",
                               "de_CH", "de_LI", "it_CH"})  # fmt: skip
+_DATA_FLAGS = {
+    "annotation-folder": "the folder with the captions and the four id files",
+    "features-path": "the feature file, or the image folder",
+    "text-embed-path": "the text embeddings",
+    "pre-vs-path": "CLIP's .pt file",
+}
+
 # Packages that start Java for METEOR, SPICE or the PTB tokenizer.
 _JAVA_PACKAGES = frozenset({"pycocoevalcap", "aac_metrics", "language_evaluation"})
 
@@ -138,12 +146,11 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
     for asked in given:
         flag = checkout.flag(asked.name)
         if flag is None:
-            near = did_you_mean(asked.name.replace("-", "_"), [name.replace("-", "_") for name in known], limit=2)
             rows.append(
                 Finding(
-                    f"flag {asked.name}", f"{checkout.script} does not know it" + (", and drops it silently" if checkout.takes_any_flag else ""),
-                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop",
-                    near or _without_flag(asked.name), "request",
+                    f"flag {asked.name}",
+                    f"{checkout.script} does not know {asked.name}" + (", and drops it silently" if checkout.takes_any_flag else ""),
+                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop", _instead(asked.name, known), "request",
                 )
             )  # fmt: skip
             continue
@@ -172,10 +179,15 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
     ]
 
 
-def _without_flag(name: str) -> str:
+def _instead(name: str, known: Sequence[str]) -> str:
+    """What to do about a flag that the script does not know."""
     if name.replace("_", "-") == "--use-hdf5-features":
         return "Leave it out; the published checkout reads HDF5 only after a change to its data/field.py."
-    return "Leave it out, or add it to the script."
+    bare = {flag.lstrip("-"): flag for flag in known}
+    near = did_you_mean(name.lstrip("-").replace("-", "_"), list(bare), limit=2)
+    for plain, flag in bare.items():
+        near = re.sub(rf"\b{re.escape(plain)}\b", flag, near)
+    return near or "Leave it out, or add it to the script."
 
 
 def _value_fault(asked: GivenFlag, takes_value: bool, kind: str, choices: Sequence[str]) -> str:
@@ -189,6 +201,27 @@ def _value_fault(asked: GivenFlag, takes_value: bool, kind: str, choices: Sequen
     except ValueError:
         return f"{asked.values[0]!r} is no {kind}"
     return f"{asked.values[0]!r} is none of {', '.join(choices)}" if choices and asked.values[0] not in choices else ""
+
+
+def needed_flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Finding]:
+    """Whether the script is told where its data are: by a flag, or by a default of its own."""
+    named = {flag.name.lstrip("-").replace("_", "-") for flag in given}
+    rows = []
+    for name, needed in _DATA_FLAGS.items():
+        flag = checkout.flag(f"--{name}")
+        if flag is None or flag.default or name in named or (name == "text-embed-path" and "text" not in named):
+            continue
+        rows.append(
+            Finding(
+                f"flag {flag.names[-1]}",
+                "not given, and the script has no default",
+                needed,
+                "stop",
+                f"Add {flag.names[-1]}.",
+                "request",
+            )
+        )
+    return rows
 
 
 def return_index_findings(given: Sequence[GivenFlag]) -> list[Finding]:

@@ -247,6 +247,7 @@ def _flag(node: ast.Call) -> ScriptFlag | None:
         choices=tuple(str(each.value) for each in choices.elts if isinstance(each, ast.Constant))
         if isinstance(choices, (ast.List, ast.Tuple, ast.Set))
         else (),
+        default=_text(given.get("default")) or "",
     )
 
 
