@@ -1,0 +1,163 @@
+"""Why a job ended badly: one sentence, the line that it rests on, and what to do. Pure rules over what was seen."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from fsgr_tui.core.job import Cause
+from fsgr_tui.jobs.diagnosis import tracebacks
+from fsgr_tui.jobs.diagnosis.rules import RULES, Rule
+from fsgr_tui.jobs.diagnosis.signals import LogLine, Signals, without_rank
+
+NEAR_LINES: Final = 60
+"""So far from its end a log is believed to speak of the end."""
+
+
+class Evidence(NamedTuple):
+    """What is known when a job has ended.
+
+    Attributes:
+        return_code: as `subprocess` gives it: negative for a signal.
+        signals: the log's tail and what was counted in it.
+        live: rows that were not finished: text without a newline.
+        oom_kills: processes that the kernel killed for memory in the job's control group while it ran.
+        host_oom_kills: the same on the whole host; None where the kernel does not tell.
+        peak_memory_bytes: of the job's process tree, as sampled.
+    """
+
+    return_code: int
+    signals: Signals
+    live: Sequence[str] = ()
+    oom_kills: int = 0
+    host_oom_kills: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+def diagnose(seen: Evidence) -> Cause | None:
+    """The cause of a bad end; None for a good one."""
+    if seen.return_code == 0:
+        return None
+    chain = tracebacks.last_chain(seen.signals.tail)
+    near = list(seen.signals.tail)[-NEAR_LINES:] + [LogLine(0, row) for row in seen.live]
+    asserted = _device_assert(seen, chain)
+    if asserted is not None:
+        return asserted
+    number = killed_by(seen.return_code)
+    if number == signal.SIGKILL:
+        return _killed(seen, near)
+    exceptions = [line for one in chain for line in one.message]
+    cause = _by_rules(exceptions) if exceptions else None
+    cause = cause or _by_rules(near, everywhere=bool(number) or not chain)
+    if cause is not None:
+        return cause
+    if chain:
+        return _traceback(chain)
+    return _signal(number) if number else _exit_code(seen.return_code, near)
+
+
+def of_fault(text: str) -> Cause | None:
+    """The cause in an exception's text, where a rule knows it."""
+    return _by_rules([LogLine(0, line) for line in text.splitlines()])
+
+
+def killed_by(return_code: int) -> int:
+    """The signal that ended a process, also when a shell tells it as 128 + its number; 0 for none."""
+    number = -return_code if return_code < 0 else return_code - 128
+    return number if number in {each.value for each in signal.Signals} and return_code not in (129, 130, 143) else 0
+
+
+def _by_rules(lines: Sequence[LogLine], *, everywhere: bool = True) -> Cause | None:
+    for rule in RULES:
+        if not (everywhere or rule.alone):
+            continue
+        for line in reversed(lines):
+            match = rule.pattern.search(without_rank(line.text))
+            if match:
+                return _told(rule, match, line)
+    return None
+
+
+def _told(rule: Rule, match: re.Match[str], line: LogLine) -> Cause:
+    groups = {name: (value or "").strip() for name, value in match.groupdict().items()}
+    return Cause(rule.kind, rule.text(groups), without_rank(line.text).strip(), rule.advice(groups))
+
+
+def _device_assert(seen: Evidence, chain: Sequence[tracebacks.Traceback]) -> Cause | None:
+    folded = seen.signals.folded.get("device assert")
+    # An assertion that was met long ago need not be what ended the job; its context is lost, so nothing works after it.
+    if folded is None or not (chain or seen.return_code < 0 or seen.return_code == 134):
+        return None
+    if not re.search(r"\.cu\b|CUDA|srcIndex|device-side|block: \[", folded.first.text + folded.last.text):
+        return None
+    where = chain[-1].own if chain else None
+    return Cause(
+        "device-side assert",
+        f"An index was out of range on the GPU: a token id beyond the vocabulary, or a position beyond its table? "
+        f"{folded.count:,} assertion lines are folded; the first is line {folded.first.number:,}"
+        + (f"; Python noticed in {where.words}." if where else "."),
+        folded.first.text.strip(),
+        "Run again with CUDA_LAUNCH_BLOCKING=1 (or one batch on the CPU): the traceback then names the operation. Compare "
+        "the largest token id with the rows of the embedding, and the longest caption with the position table. It is no "
+        "lack of memory, and nothing works on the GPU after it: a retry has to be a new process.",
+    )
+
+
+def _killed(seen: Evidence, near: Sequence[LogLine]) -> Cause:
+    peak = (
+        f" Its processes held {seen.peak_memory_bytes / 2**30:.1f} GiB at their peak." if seen.peak_memory_bytes else ""
+    )
+    advice = (
+        "Fewer loader workers and a smaller prefetch are the first to try: every worker holds its own copies. Then a smaller "
+        "batch, or a larger memory limit (Slurm: --mem; container: --memory)."
+    )
+    line = next((line for line in reversed(near) if re.search(r"oom.?kill|out of memory|^Killed$|\bKilled\b", line.text, re.IGNORECASE)), None)  # fmt: skip
+    told = line.text.strip() if line else ""
+    if seen.oom_kills:
+        many = "a process" if seen.oom_kills == 1 else f"{seen.oom_kills} processes"
+        return Cause("host memory", f"The kernel killed {many} of this job for exceeding its memory limit (SIGKILL).{peak}", told or f"cgroup memory.events: oom_kill +{seen.oom_kills}", advice)  # fmt: skip
+    if line is not None and re.search(r"oom|out of memory", line.text, re.IGNORECASE):
+        return Cause("host memory", f"Killed because host memory ran out (SIGKILL).{peak}", told, advice)
+    if seen.host_oom_kills:
+        return Cause("host memory", f"Ended by SIGKILL while the kernel killed {seen.host_oom_kills} process(es) on this host because memory ran out.{peak}", told or f"/proc/vmstat: oom_kill +{seen.host_oom_kills}", advice)  # fmt: skip
+    return Cause(
+        "signal",
+        f"Ended by SIGKILL, and no word of lacking memory was seen: somebody or a scheduler killed it.{peak}",
+        told,
+        "The kernel's log tells whether memory ran out (dmesg, or journalctl -k). Look also for the site's limits on run time.",
+    )
+
+
+def _traceback(chain: Sequence[tracebacks.Traceback]) -> Cause:
+    last = chain[-1]
+    name, _, message = last.exception.text.partition(": ")
+    where = f" (in {last.own.words})" if last.own else ""
+    said = f"{name.rpartition('.')[2]}: {message}" if message else name
+    return Cause(
+        "traceback", f"{said}{where}", last.exception.text.strip(),
+        f"The frame: {last.own.file}:{last.own.line}." if last.own else "",
+    )  # fmt: skip
+
+
+_SIGNAL_ADVICE: Final = {
+    signal.SIGSEGV: "A crash inside a compiled library: run again with PYTHONFAULTHANDLER=1 to see where, and look whether torch, CUDA and the driver fit together.",
+    signal.SIGBUS: "Often shared memory that is too small for the loader's workers (df /dev/shm), or a file that was truncated while it was mapped.",
+    signal.SIGABRT: "A library gave up; its last words stand at the end of the log.",
+    signal.SIGTERM: "Somebody or a scheduler asked it to end; no stop was asked for here.",
+    signal.SIGXCPU: "The limit on processor time (ulimit -t, or the scheduler's) was reached.",
+    signal.SIGXFSZ: "The limit on the size of files (ulimit -f) was reached.",
+    signal.SIGILL: "A library was built for another processor: reinstall it on this machine.",
+}
+
+
+def _signal(number: int) -> Cause:
+    name = signal.Signals(number).name
+    return Cause("signal", f"Ended by {name}.", advice=_SIGNAL_ADVICE.get(signal.Signals(number), ""))
+
+
+def _exit_code(code: int, near: Sequence[LogLine]) -> Cause:
+    last = next((line.text.strip() for line in reversed(near) if line.text.strip()), "")
+    text = f"Ended with exit code {code}" + (", and its last line says nothing that is known here." if last else "; it printed nothing.")  # fmt: skip
+    return Cause("exit code", text, last, "The log has the whole story." if last else "")
