@@ -45,6 +45,7 @@ class Sample(msgspec.Struct, frozen=True):
         kind: what `patches` holds: the norm of each token; its cosine to the chosen patch; its relative L2 distance to
             the same patch of another file; class indices; or the brightness of a cached picture.
         patches: the map, row by row from the top; None for a value that is not finite and behind the last token.
+        position: place of the image among the file's ids, ascending, 0 first; images: how many there are.
         patch: (row, column) that `similarity` is measured to.
         against: the other file of `difference`.
         remark: what is odd about the row's shape; empty for a square grid.
@@ -57,6 +58,8 @@ class Sample(msgspec.Struct, frozen=True):
     kind: MapKind
     patches: tuple[tuple[float | None, ...], ...]
     values: Distribution
+    position: int = 0
+    images: int = 1
     patch: tuple[int, int] | None = None
     against: str = ""
     remark: str = ""
@@ -73,13 +76,15 @@ def look_at(
     file: FeatureFile,
     image_id: int | None = None,
     *,
+    position: int = 0,
     patch: tuple[int, int] | None = None,
     against: FeatureFile | None = None,
 ) -> Sample:
     """Look at one image.
 
     Args:
-        image_id: which one; None for the file's first.
+        image_id: which one; None for the one at `position`.
+        position: place among the file's ids; it wraps around at both ends.
         patch: (row, column) from the top left, 0 first: show the other patches' cosine to it.
         against: another file: show how far its patches are from this one's.
 
@@ -92,7 +97,7 @@ def look_at(
         raise BadRequest("A map shows either similarity to a patch or the difference to another file.", "Ask for one.")
     if not len(file):
         raise FoundFaults(f"{file.path} holds no rows.", "Extract it again.")
-    chosen = int(file.ids[0]) if image_id is None else image_id
+    chosen = int(file.ids[position % len(file)]) if image_id is None else image_id
     row = np.asarray(file[chosen])
     kind, values = _map_of(file, row, chosen, patch, against)
     side = math.isqrt(values.size)
@@ -105,6 +110,8 @@ def look_at(
         kind=kind,
         patches=_rows(values, columns),
         values=_distribution(row),
+        position=int(np.searchsorted(file.ids, chosen)),
+        images=len(file),
         patch=patch,
         against=str(against.path) if against else "",
         remark="" if columns == side else f"{values.size} tokens are no square grid; shown {columns} to a line",

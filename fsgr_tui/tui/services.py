@@ -20,6 +20,7 @@ from fsgr_tui.tui.seen import JobsSeen
 
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
+    from fsgr_tui.features.sample import Sample
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
     from fsgr_tui.tui.watching import RunWatch
 
@@ -53,6 +54,7 @@ class Services:
         stop: asks a job to stop: the first time gently, the second time at once.
         files: feature files in a folder, and those among further paths that are there.
         check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
+        look: one image of a feature file, by its place in it, with the similarity to a patch when one is named.
         now: Unix time in seconds.
     """
 
@@ -65,6 +67,7 @@ class Services:
     stop: Callable[[str], None]
     files: Callable[[str, Iterable[str]], tuple[FoundFile, ...]]
     check: Callable[[str, str, Tell], CheckReport]
+    look: Callable[[str, int, tuple[int, int] | None], Sample]
     now: Callable[[], float]
 
 
@@ -72,7 +75,7 @@ def real_services() -> Services:
     """The services of this machine."""
     return Services(
         plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
-        files=_told(_files), check=_told(_check), now=time.time,
+        files=_told(_files), check=_told(_check), look=_told(_look), now=time.time,
     )  # fmt: skip
 
 
@@ -166,3 +169,9 @@ def _check(path: str, image_root: str, tell: Tell) -> CheckReport:
     from fsgr_tui.service import checking
 
     return checking.check(checking.CheckRequest(path=path, image_root=image_root), tell)
+
+
+def _look(path: str, position: int, patch: tuple[int, int] | None) -> Sample:
+    from fsgr_tui.service import looking
+
+    return looking.look(path, position=position, patch=patch)

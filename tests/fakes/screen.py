@@ -20,6 +20,7 @@ from fsgr_tui.core.units import GB, GIB, Unknown
 from fsgr_tui.features.check import CheckReport, Tell
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
+from fsgr_tui.features.sample import Distribution, MapKind, Sample
 from fsgr_tui.features.values import CheckRow
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
@@ -198,10 +199,24 @@ class World:
             raise self.outcome
         return self.outcome
 
+    def look(self, path: str, position: int, patch: tuple[int, int] | None) -> Sample:
+        """A blob that moves from image to image."""
+        if isinstance(self.outcome, Problem):
+            raise self.outcome
+        place = position % 3
+        rows = tuple(
+            tuple(10 / (1 + (row - 2 - place) ** 2 + (column - 3) ** 2) for column in range(7)) for row in range(7)
+        )
+        values = Distribution(
+            -1.9, 2.1, 0.01, 0.46, tuple(1000 // (1 + abs(place - 12) ** 2) for place in range(24)), 0.0, 0
+        )
+        kind: MapKind = "similarity" if patch else "norm"
+        return Sample(path, 9 + place, (49, 768), "float16", kind, rows, values, place, 3, patch)
+
     def services(self) -> Services:
         return Services(
             plan=self.plan, replan=self.replan, workers=lambda: 8, prepare=self.prepare, start=self.start, jobs=self.jobs,
-            stop=self.stopped.append, files=self.list_files, check=self.check, now=lambda: NOW,
+            stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look, now=lambda: NOW,
         )  # fmt: skip
 
     def app(self, image_root: str | None = ROOT, *, ascii_only: bool = False) -> ScreenApp:

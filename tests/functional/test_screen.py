@@ -105,6 +105,12 @@ def test_a_bad_feature_file(snap_compare, size):
     )
 
 
+@at_both_sizes
+def test_an_image_of_a_feature_file(snap_compare, size):
+    world = World(files=fakes.FILES)
+    assert snap_compare(world.app(), terminal_size=size, run_before=after("4", "v", "n", "down"))
+
+
 def test_names_in_wide_characters_keep_their_columns(snap_compare):
     names = ("训练集-1", "extract-🐱-2", "train2014")
     statuses = tuple(fakes.renamed(fakes.DONE, name) for name in names)

@@ -102,6 +102,12 @@ def test_pictures_and_labels_have_maps_of_their_own(tmp_path):
     assert labels.patches[6][6] == 48.0
 
 
+def test_images_are_walked_through_by_position_and_the_walk_wraps_around(tmp_path):
+    file = a_file(tmp_path / "a.hdf5", {20: ramp(), 3: ramp(), 100: ramp()})
+    assert [look_at(file, position=place).image_id for place in (0, 1, 2, 3, -1)] == [3, 20, 100, 3, 100]
+    assert (look_at(file, 20).position, look_at(file, 20).images) == (1, 3)
+
+
 def test_shades_reach_both_ends_and_show_unknown_values():
     assert [level(value, 0, 1, 10) for value in (0, 0.5, 1, 2, -1)] == [0, 5, 9, 9, 0]
     assert level(3, 3, 3, 10) == 5

@@ -63,3 +63,38 @@ async def test_an_unfinished_file_is_not_offered_for_a_check():
         await pilot.press("c")
         await pilot.pause(0.2)
         assert world.checked == []
+
+
+async def test_images_of_a_file_are_walked_through_and_patches_chosen():
+    world = World(files=fakes.FILES)
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "4", "coco.hdf5")
+        await press_until(pilot, "v", "image 9   1 of 3")
+        assert "norm of each patch" in shown(pilot.app)
+        await press_until(pilot, "n", "image 10   2 of 3")
+        await press_until(pilot, "p", "image 9   1 of 3")
+        await press_until(pilot, "down", "cosine to the marked patch")
+        assert "[]" in shown(pilot.app)
+        await press_until(pilot, "x", "norm of each patch")
+        await press_until(pilot, "escape", "v View an image")
+
+
+async def test_a_file_that_cannot_be_looked_at_says_why():
+    fault = NotAFeatureFile("/data/features/coco.hdf5 is an HTML page.", "Download it again.")
+    world = World(files=fakes.FILES, outcome=fault)
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "4", "coco.hdf5")
+        await press_until(pilot, "v", "is an HTML page.")
+        assert "Download it again." in shown(pilot.app)
+
+
+async def test_without_colour_the_map_is_drawn_in_characters(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    world = World(files=fakes.FILES)
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "4", "coco.hdf5")
+        await press_until(pilot, "v", "image 9")
+        assert "@@" in shown(pilot.app)

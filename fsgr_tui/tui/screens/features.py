@@ -43,6 +43,7 @@ class FeaturesPlace(Place):
     AUTO_FOCUS: ClassVar[str | None] = "#files"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "check", "Check"),
+        Binding("v", "view", "View an image"),
         Binding("r", "list_again", "Refresh"),
         Binding("e", "app.extract", "Extract"),
     ]
@@ -120,11 +121,12 @@ class FeaturesPlace(Place):
         self.action_list_again()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer a check for a finished file while none runs."""
+        """Offer a look at a finished file, and a check while none runs."""
+        finished = any(file.path == self._table.chosen and not file.unfinished for file in self._files)
         if action == "check":
-            return not self._checking and any(
-                file.path == self._table.chosen and not file.unfinished for file in self._files
-            )
+            return finished and not self._checking
+        if action == "view":
+            return finished
         return super().check_action(action, parameters)
 
     def action_list_again(self) -> None:
@@ -135,6 +137,12 @@ class FeaturesPlace(Place):
     def action_check(self) -> None:
         """Check the chosen file."""
         self._begin(self._table.chosen)
+
+    def action_view(self) -> None:
+        """Look at the images of the chosen file, patch by patch."""
+        from fsgr_tui.tui.screens.sample import SampleScreen
+
+        self.app.push_screen(SampleScreen(self._services, self._table.chosen))
 
     def _begin(self, path: str) -> None:
         if path and not self._checking:

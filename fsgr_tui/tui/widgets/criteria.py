@@ -75,4 +75,6 @@ class CriteriaPanel(Vertical):
 
 def _cells(row: Criterion) -> tuple[tuple[str, str], ...]:
     quiet = DIM if row.vote == "neutral" else ""
-    return ((row.name, quiet), _VOTES[row.vote], (row.observed, quiet), (row.threshold, DIM), (row.why, quiet))
+    ways = "".join({"realtime": "A", "precomputed": "B"}.get(way, "") for way in row.blocks)
+    vote = (f"no {ways}", BAD) if ways else _VOTES[row.vote]
+    return ((row.name, quiet), vote, (row.observed, quiet), (row.threshold, DIM), (row.why, quiet))

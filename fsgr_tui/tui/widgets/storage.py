@@ -49,7 +49,7 @@ def _together(items: list[StorageItem]) -> list[StorageItem]:
     """All images and all features as one item each, where there is no room for every split."""
     sums: dict[str, StorageItem] = {}
     for item in items:
-        kind = item.name.split(" ")[0]
+        kind = item.kind
         if kind not in sums:
             sums[kind] = msgspec.structs.replace(item, name=kind)
             continue
