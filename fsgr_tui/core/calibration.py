@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, get_args
 
@@ -52,7 +51,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         grid, dtype, row_bytes: what a stored row was.
         images: picture files that were used; generated: whether they were made for the measurement.
         image_bytes: average size of a picture file; images_cold: whether the page cache was dropped for them.
-        filesystem: type of the features' file system.
+        features_mount, filesystem: mount point and type of the features' file system.
         captions: "synthetic", or the annotation folder.
         notes: what a person should know about the measurement.
     """
@@ -87,6 +86,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     generated: bool = False
     image_bytes: int = 0
     images_cold: bool = False
+    features_mount: str = ""
     filesystem: str = ""
     captions: str = ""
     notes: tuple[str, ...] = ()
@@ -95,6 +95,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_name(self) -> str:
         """Where it is kept: one name for each machine, device and model, readable at its beginning."""
+        # Only what is written anew needs a name; readers, a plan among them, do not load this.
+        import hashlib
+
         key = f"{self.machine}\0{self.device}\0{self.clip_model}"
         words = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.clip_model}-{self.device}").strip("-")[:80]
         return f"{words}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:12]}.json"
@@ -111,7 +114,7 @@ def read_calibration(text: bytes) -> Calibration:
     Raises:
         msgspec.MsgspecError: it is no JSON, no calibration of this version, or a rate in it cannot be one.
     """
-    found: Any = jsontext.decode(text, Any)  # type: ignore[arg-type]  # mypy takes Any for no type
+    found: Any = jsontext.decode(text, Any)
     if not isinstance(found, dict) or found.get("schema") != CALIBRATION_SCHEMA:
         raise msgspec.ValidationError(f"it is no document of {CALIBRATION_SCHEMA}")
     values: dict[str, Any] = {}
