@@ -87,6 +87,9 @@ class Encoder(nn.Module):
         precision: arithmetic: fp32, bf16 or fp16.
         classes: for labels, text embeddings (classes, embed_dim).
         compiled: whether the tower goes through torch.compile.
+
+    Attributes:
+        ran_out: whether the memory did not hold a batch, so that it goes through in pieces of `chunk`.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Encoder(nn.Module):
         self._classes = None if classes is None else functional.normalize(classes.float(), dim=-1).to(device)
         self._tower = torch.compile(self._through_tower) if compiled else self._through_tower
         self._chunk = 0
+        self.ran_out = False
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Grid features of a batch.
@@ -193,6 +197,7 @@ class Encoder(nn.Module):
                 "Free it (see nvidia-smi), or use another GPU with --device.",
             )
         self._chunk //= 2
+        self.ran_out = True
 
     def _through_tower(self, x: Tensor) -> Tensor:
         """All tokens at the wanted stage, class token first: (images, 1 + tokens, width); a ResNet has none."""

@@ -147,7 +147,7 @@ def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | No
     if config.get("hf_hub") is None and is_torchscript(path):
         return _openai(tower, path, notices)
     model = _create(tower, quick=quick, image_px=image_px)
-    _load_state(model, path, tower)
+    _load_state(model, read_state(path), path, tower)
     mean, std = tuple(config.get("mean") or OPENAI_MEAN), tuple(config.get("std") or OPENAI_STD)
     return _loaded(model, tower, quick, file_digest(path), notices, mean, std)
 
@@ -214,6 +214,8 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
         if image_px is not None:
             return _openai_resized(tower, path, notices, image_px)
         return _openai(tower, path, notices)
+    # A file that is cut off has to be told for that, before anything is asked about it.
+    state = read_state(path)
     digest = file_digest(path)
     if activation == "auto" and not tower.quick_gelu:
         if not _is_openai_digest(digest):
@@ -225,7 +227,7 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
         activation = "quick-gelu"
     quick = tower.quick_gelu if activation == "auto" else activation == "quick-gelu"
     model = _create(tower, quick=quick, image_px=image_px)
-    _load_state(model, path, tower)
+    _load_state(model, state, path, tower)
     mean, std = _usual_scale(tower)
     told = (
         ()
@@ -280,8 +282,7 @@ def _create(tower: Tower, *, quick: bool, image_px: int | None) -> Any:
         )
 
 
-def _load_state(model: Any, path: Path, tower: Tower) -> None:
-    state = read_state(path)
+def _load_state(model: Any, state: dict[str, torch.Tensor], path: Path, tower: Tower) -> None:
     if model.visual.image_size != (tower.image_px, tower.image_px) and "visual.positional_embedding" in state:
         open_clip.factory.resize_pos_embed(state, model)
     _apply_state(model, state, path, tower)

@@ -102,7 +102,7 @@ def _build(
                 stopping=stopper,
             )
             complete = run.run()
-            if isinstance(encoder, Encoder) and 0 < encoder.chunk < min(spec.batch_size, len(images)):
+            if isinstance(encoder, Encoder) and encoder.ran_out:
                 events.notice(f"Memory held {encoder.chunk} images at once, not {spec.batch_size}.")
         _tell_remarks(run, events)
         if not complete:
@@ -169,10 +169,10 @@ def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: 
 def _tell_remarks(run: Extraction | Fleet, events: EventWriter) -> None:
     tally = run.tally
     if tally.rotated:
-        events.notice(f"{tally.rotated:,} images carry a rotation tag, which was not applied (as in training).")
+        events.notice(f"Images with a rotation tag, which was not applied (as in training): {tally.rotated:,}.")
     if tally.mislabelled:
         events.notice(
-            f"{len(tally.mislabelled):,} images have another format than their suffix says; first: {tally.mislabelled[0]}."
+            f"Images of another format than their suffix says: {len(tally.mislabelled):,}; first: {tally.mislabelled[0]}."
         )
     for remark in tally.huge:
         events.notice(f"{remark}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
+from fsgr_tui.probes.dataset import split_folder
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
@@ -96,7 +98,8 @@ def prepare(request: ExtractRequest) -> Prepared:
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
     require_packages("extract")
-    return Prepared(request, tower, images, output, need, free, selected.notices)
+    notices = (*selected.notices, *_left_out(request))
+    return Prepared(request, tower, images, output, need, free, notices)
 
 
 def start(prepared: Prepared) -> RunFolder:
@@ -132,6 +135,26 @@ def start(prepared: Prepared) -> RunFolder:
     child_spec.write_bytes(msgspec.json.encode(spec))
     control.start(run, "extract", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), request.shown)
     return run
+
+
+def _left_out(request: ExtractRequest) -> tuple[str, ...]:
+    """What lies in the folders and is no image file, counted; names of images that lead to no file are worth a look."""
+    others, dead = 0, []
+    for split in coco.split_names(request.splits):
+        with os.scandir(split_folder(Path(request.image_root), split)) as entries:
+            for entry in entries:
+                if not coco.is_image_name(entry.name):
+                    others += 1
+                elif not entry.is_file():
+                    dead.append(entry.path)
+    told = []
+    if others:
+        told.append(f"Left out as no images (other suffixes, sidecar files, folders): {others:,}.")
+    if dead:
+        told.append(
+            f"Left out although named like images, since they are links to nothing or folders: {len(dead):,}; first: {dead[0]}."
+        )
+    return tuple(told)
 
 
 def _require_classes(model: ModelChoice) -> None:

@@ -150,6 +150,33 @@ def test_a_finished_file_is_extended_by_a_split(demo_root, tmp_path):
     assert len(after) == 36
     assert (after.read(before.ids.tolist()) == rows).all()
     assert os.listdir(tmp_path) == ["f.hdf5"]
+    # Twelve new images are a short batch, not one that memory did not hold.
+    assert "Memory" not in done.stderr
+
+
+def test_a_converted_file_that_is_extended_still_tells_what_its_rows_went_through(demo_root, tmp_path):
+    root, output = demo_root / "images", tmp_path / "f.hdf5"
+    assert extract(root, tmp_path / "wide.hdf5", "--dtype", "float32").returncode == 0
+    assert run_cli("convert", str(tmp_path / "wide.hdf5"), str(output), "--dtype", "float16").returncode == 0
+    done = run_cli(
+        "extract", "--image-root", str(root), "--split", "karpathy", "--output-path", str(output), *TOWER, "--resume"
+    )
+    assert done.returncode == 0, done.stderr
+    file = FeatureFile(output)
+    assert (len(file), file.manifest.converted_from) == (36, ("float32",))
+
+
+def test_files_that_are_no_images_are_counted_and_dead_links_named(pictures, tmp_path):
+    folder = pictures / "train2014"
+    for name in ("._000000000042.jpg", ".DS_Store", "Thumbs.db", "notes.txt"):
+        (folder / name).write_bytes(b"?")
+    (folder / "__MACOSX").mkdir()
+    (folder / "000000000904.jpg").symlink_to("/nowhere")
+    done = extract(pictures, tmp_path / "f.hdf5", "--dry-run")
+    assert done.returncode == 0
+    assert "8 images" in done.stderr
+    assert "folders): 5." in done.stderr
+    assert f"1; first: {folder / '000000000904.jpg'}" in done.stderr
 
 
 def test_resuming_never_drops_images_that_the_file_has(demo_root, tmp_path):
@@ -471,11 +498,15 @@ def weights_of_every_wrong_kind(tmp_path: Path) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_every_wrong_kind_of_weights_is_told_apart_and_none_is_executed(tmp_path):
+@pytest.mark.parametrize("activation", ["gelu", "auto"])
+def test_every_wrong_kind_of_weights_is_told_apart_and_none_is_executed(tmp_path, activation):
     Path("/tmp/fsgr-tui-trap").unlink(missing_ok=True)
     for path, word, code in weights_of_every_wrong_kind(tmp_path):
+        if activation == "auto" and path.endswith("small.pt"):
+            # It is whole, so that its activation is asked for first.
+            continue
         with pytest.raises(Problem) as caught:
-            models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=path, activation="gelu"))
+            models.load_tower(ModelChoice(clip_model="fsgr-demo-16", weights=path, activation=activation))
         assert word in caught.value.what, path
         assert path in caught.value.what
         assert caught.value.exit_code == code

@@ -152,6 +152,17 @@ def test_a_class_token_gets_a_tensor_file_of_its_own(tmp_path):
         opened(tmp_path / "t.pt", "pt").read_class_tokens(IDS)
 
 
+@pytest.mark.parametrize("odd", [np.zeros((49, 8), np.float32), np.zeros((50, 8), np.float16)])
+def test_rows_of_several_kinds_are_refused_not_made_alike(tmp_path, odd):
+    with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
+        for image_id, row in zip(IDS, smooth_rows(len(IDS)), strict=True):
+            file[f"{image_id}_grids"] = row
+        del file["900_grids"]
+        file["900_grids"] = odd
+    with pytest.raises(NotAFeatureFile, match=r"theirs\.hdf5 holds rows of several shapes or types"):
+        prepared(tmp_path, tmp_path / "theirs.hdf5", "t.npz")
+
+
 def test_class_tokens_of_another_program_go_along_without_a_manifest(tmp_path):
     with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
         for image_id, row, token in zip(IDS, smooth_rows(len(IDS)), class_tokens(), strict=True):

@@ -15,7 +15,7 @@ from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.features.build import LIBVER, FeatureBuild
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
-from fsgr_tui.features.reader import FeatureFile, MissingIds, open_hdf5
+from fsgr_tui.features.reader import FeatureFile, MissingIds, NotAFeatureFile, open_hdf5
 from fsgr_tui.features.writer import sync_path
 
 LEGACY_GZIP = 4
@@ -27,6 +27,11 @@ class KeyedRows:
 
     def __init__(self, path: Path) -> None:
         self._file = FeatureFile(path)
+        if not self._file.layout.uniform:
+            raise NotAFeatureFile(
+                f"{path} holds rows of several shapes or types, which cannot be converted together.",
+                f"`fsgr-tui check {path}` counts them.",
+            )
         self._class_tokens, remark = _class_tokens(self._file)
         with open_hdf5(path) as hdf5:
             refused = tuple(read_refused(hdf5))
