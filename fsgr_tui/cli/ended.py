@@ -27,20 +27,25 @@ def report(status: JobStatus, *, as_json: bool, done: Callable[[dict[str, Any]],
         return 0
     if status.result:
         done(status.result)
+    tell(status)
+    return follow.exit_code(status)
+
+
+def tell(status: JobStatus) -> None:
+    """Say on standard error why a job did not end well, and how to go on."""
+    cause = status.cause
     if status.state in ("failed", "interrupted"):
-        cause = status.cause
-        text.echo(
-            f"fsgr-tui: {printable(cause.text) if cause else f'{status.name} failed with exit code {status.exit_code}'}",
-            sys.stderr,
-        )
+        told = cause.text if cause else f"{status.name} failed with exit code {status.exit_code}."
+        text.echo(f"fsgr-tui: {printable(told)}", sys.stderr)
         if cause and cause.advice:
             text.echo(f"  {printable(cause.advice)}", sys.stderr)
         text.echo(f"  The log: fsgr-tui logs {status.name}", sys.stderr)
     if status.state == "stopped":
-        text.echo(
-            "Stopped. What was finished is kept; the same command goes on, with --resume where it has one.", sys.stderr
-        )
-    return follow.exit_code(status)
+        if cause and cause.kind == "need":
+            text.echo(f"fsgr-tui: {status.name} did not begin: {printable(cause.text)}", sys.stderr)
+            text.echo(f"  {printable(cause.advice)}", sys.stderr)
+        else:
+            text.echo(f"Stopped. What was finished is kept; go on with: fsgr-tui resume {status.name}", sys.stderr)
 
 
 def result(values: dict[str, Any]) -> None:

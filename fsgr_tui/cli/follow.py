@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Literal
 
 from fsgr_tui.cli import text
+from fsgr_tui.cli.logs import LogCopy
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_HUNG_UP, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventReader, Notice, Refused
 from fsgr_tui.core.job import JobProgress, JobStatus
@@ -28,31 +29,35 @@ class _Interrupted(Exception):  # noqa: N818 - control flow of a signal
         self.number = number
 
 
-def follow(run: RunFolder) -> JobStatus:
+def follow(run: RunFolder, *, output: bool = False) -> JobStatus:
     """Show a job until it ends.
 
     Ctrl-C on a terminal asks once whether to stop the job or only to stop watching; without a terminal, SIGINT and
     SIGTERM stop the job. SIGHUP only ends the watching.
 
+    Args:
+        output: copy what the job prints to standard output, instead of a line of progress.
+
     Returns:
         The last status; its state is not final when the user only stopped watching.
     """
-    line = _ProgressLine()
-    events = EventReader(run.events)
+    view = _View(run, output=output)
     old = {number: signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    stopping = False
     try:
         while True:
             try:
-                return _watch(run, events, line)
+                return view.watch()
             except _Interrupted as interrupted:
-                line.clear()
+                view.line.clear()
                 if interrupted.number == signal.SIGHUP:
                     raise SystemExit(EXIT_HUNG_UP) from None
-                answer = _ask(run, interrupted.number)
+                answer = "stop" if stopping else _ask(run, interrupted.number)
                 if answer == "leave":
                     return run.read_status()
                 if answer == "stop":
-                    _stop(run, interrupted.number)
+                    _stop(run, interrupted.number, firm=stopping)
+                    stopping = True
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
@@ -69,30 +74,53 @@ def _raise(number: int, _frame: FrameType | None) -> None:
     raise _Interrupted(number)
 
 
-def _watch(run: RunFolder, events: EventReader, line: _ProgressLine) -> JobStatus:
-    while True:
-        # The status first: what ended the job was told before it.
-        status = run.read_status()
-        for event in events.new():
+class _View:
+    """What is shown of one job."""
+
+    def __init__(self, run: RunFolder, *, output: bool) -> None:
+        self.line = _ProgressLine()
+        self._run = run
+        self._events = EventReader(run.events)
+        self._copy = LogCopy(run.log, sys.stdout.buffer, terminal=sys.stdout.isatty()) if output else None
+        self._note = ""
+
+    def watch(self) -> JobStatus:
+        """Show the job to its end."""
+        while True:
+            # The status first: what ended the job was told before it.
+            status = self._run.read_status()
+            self._say_note(status)
+            self._say_events()
+            if self._copy is not None:
+                self._copy.new()
+            else:
+                self.line.show(status.progress)
+            if status.ended_for_good:
+                self.line.end(status)
+                return status
+            time.sleep(POLL_S)
+
+    def _say_note(self, status: JobStatus) -> None:
+        # How long ago another host gave its last sign changes all the time, and is said once.
+        note = "" if status.life == "elsewhere" and self._note else status.note
+        if note and note != self._note:
+            self.line.say(f"{status.name}: {note}")
+        self._note = note or self._note
+
+    def _say_events(self) -> None:
+        for event in self._events.new():
             match event:
                 case Notice():
-                    line.say(f"{'warning: ' if event.level == 'warning' else ''}{event.text}")
+                    self.line.say(f"{'warning: ' if event.level == 'warning' else ''}{event.text}")
                 case Refused():
-                    line.refused(f"refused: {event.path}: {event.reason}")
+                    self.line.refused(f"refused: {event.path}: {event.reason}")
                 case _:
                     pass
-        line.show(status.progress)
-        if status.ended_for_good:
-            line.end(status)
-            return status
-        time.sleep(POLL_S)
 
 
 def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:
-    """What an interruption means; a job that is stopping already is told once more without a question."""
+    """What an interruption means."""
     if number == signal.SIGTERM or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return "stop"
-    if run.read_status().state == "stopping":
         return "stop"
     sys.stderr.write(f"\n{run.name} runs on its own. [s]top it, [l]eave it running, or [w]atch on? ")
     sys.stderr.flush()
@@ -106,14 +134,13 @@ def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:
     return "stop" if answer.startswith("s") else "watch"
 
 
-def _stop(run: RunFolder, number: int) -> None:
-    again = run.read_status().state == "stopping"
+def _stop(run: RunFolder, number: int, *, firm: bool) -> None:
     sys.stderr.write(
-        f"Ending {run.name} now.\n" if again else f"Stopping {run.name} after its batch; once more ends it at once.\n"
+        f"Ending {run.name} now.\n" if firm else f"Stopping {run.name} after its batch; once more ends it at once.\n"
     )
     # A job that ended in this very moment needs no stopping.
     with contextlib.suppress(BadRequest):
-        control.ask_to_stop(run, number)
+        control.ask_to_stop(run, number, firm=firm)
 
 
 class _ProgressLine:

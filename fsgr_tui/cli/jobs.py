@@ -2,44 +2,105 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 import click
 
 from fsgr_tui.cli import options, text
 from fsgr_tui.cli.follow import progress_words
-from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.units import format_duration
-from fsgr_tui.jobs.folder import all_runs
+from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.jobs.folder import all_runs, runs_dir
+
+_SHOWN = 20
+_WATCH_S = 2.0
+_HEADS = ("job", "state", "age", "how it stands")
 
 
-@click.command("jobs", help="List the jobs, the newest first.")
-@click.option("--all", "show_all", is_flag=True, help="Not only the newest twenty.")
+@click.command(
+    "jobs",
+    help="List the jobs, the newest first, from every terminal and every machine that shares the folder.\n\n"
+    "\b\nExamples:\n  fsgr-tui jobs\n  fsgr-tui jobs --watch\n  fsgr-tui jobs --all --json",
+)
+@click.option("--all", "show_all", is_flag=True, help=f"Not only the newest {_SHOWN}.")
+@click.option("--watch", is_flag=True, help="Show them again every two seconds, until Ctrl-C.")
 @options.json_flag
-def command(show_all: bool, as_json: bool) -> int:
+def command(show_all: bool, watch: bool, as_json: bool) -> int:
     """Print the jobs."""
+    if watch and as_json:
+        raise BadRequest("--json is one document; --watch prints again and again.", "Leave one of them out.")
+    if watch:
+        return _watch(show_all=show_all)
+    statuses, left = _statuses(show_all=show_all)
+    if as_json:
+        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
+    else:
+        _show(statuses, left)
+    return 0
+
+
+def _statuses(*, show_all: bool) -> tuple[list[JobStatus], int]:
+    """How the jobs stand, and how many older ones are left out."""
     statuses = []
-    for run in all_runs()[: None if show_all else 20]:
+    runs = all_runs()
+    shown = runs if show_all else runs[:_SHOWN]
+    for run in shown:
         try:
             statuses.append(run.read_status())
         except Problem:
             # A folder whose job never began, or which is being deleted, is no job.
             continue
-    if as_json:
-        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
-        return 0
+    return statuses, len(runs) - len(shown)
+
+
+def _show(statuses: list[JobStatus], left: int) -> None:
     if not statuses:
-        text.echo("No jobs yet. `fsgr-tui extract` starts one.")
+        text.echo(f"No jobs in {printable(str(runs_dir()))} yet. `fsgr-tui extract` or `fsgr-tui run` starts one.")
+        return
+    text.table([_row(status) for status in statuses], _HEADS)
+    if left:
+        text.echo(f"  ... and {left} older; --all shows them.")
+
+
+def _watch(*, show_all: bool) -> int:
+    live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    last: list[tuple[str, str, str]] = []
+    try:
+        while True:
+            statuses, left = _statuses(show_all=show_all)
+            told = [(status.name, str(status.state), status.note) for status in statuses]
+            if live:
+                # Home, and erase what is below: a list that became shorter leaves nothing behind.
+                sys.stdout.write("\x1b[H\x1b[2J")
+                _show(_fitting(statuses), left)
+                sys.stdout.flush()
+            elif told != last:
+                # Into a file only what changed is worth a line.
+                text.echo(time.strftime("%Y-%m-%d %H:%M:%S"))
+                _show(statuses, left)
+                sys.stdout.flush()
+            last = told
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
         return 0
-    text.table([_row(status) for status in statuses], ("job", "state", "age", "how it stands"))
-    return 0
+
+
+def _fitting(statuses: list[JobStatus]) -> list[JobStatus]:
+    """As many as the terminal has lines for; those that live come first."""
+    room = max(3, os.get_terminal_size(sys.stdout.fileno()).lines - 4)
+    if len(statuses) <= room:
+        return statuses
+    return sorted(statuses, key=lambda status: status.ended_for_good)[:room]
 
 
 def _row(status: JobStatus) -> tuple[str, ...]:
-    age = format_duration(time.time() - status.started) if status.started else "-"
+    # The wall clock may have been set back since.
+    age = format_duration(max(0.0, time.time() - status.started)) if status.started else "-"
     if status.ended_for_good:
         told = status.cause.text if status.cause else f"exit code {status.exit_code}"
     else:
-        told = progress_words(status.progress)
-    return (status.name, status.state, age, told)
+        told = "  ".join(part for part in (status.note, progress_words(status.progress)) if part)
+    return (printable(status.name), status.state, age, printable(told))

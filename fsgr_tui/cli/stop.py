@@ -1,16 +1,25 @@
-"""`fsgr-tui stop`: end a job, gently first."""
+"""`fsgr-tui stop`: end jobs, gently first."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import click
 
-from fsgr_tui.cli import text
+from fsgr_tui.cli import app, text
+from fsgr_tui.core.errors import EXIT_OK, Problem
+from fsgr_tui.core.job import JobStatus
 from fsgr_tui.jobs import control
-from fsgr_tui.jobs.folder import find_run
+from fsgr_tui.jobs.folder import RunFolder, find_run
 
 
-@click.command("stop", help="Stop a job: it finishes its batch; after --gentle-s seconds its processes are killed.")
-@click.argument("job")
+@click.command(
+    "stop",
+    help="Stop jobs: each finishes its batch; after --gentle-s seconds all its processes are killed, also those that "
+    "have left its session. JOB is a name, the beginning of one, or `last`.\n\n"
+    "\b\nExamples:\n  fsgr-tui stop last\n  fsgr-tui stop --now train-1125 extract-1125",
+)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
 @click.option(
     "--gentle-s",
     type=click.FloatRange(0),
@@ -18,10 +27,25 @@ from fsgr_tui.jobs.folder import find_run
     show_default=True,
     help="Seconds to wait before killing.",
 )
-def command(job: str, gentle_s: float) -> int:
-    """Stop and say how it ended."""
-    status = control.stop(find_run(job), gentle_s)
-    text.echo(
-        f"{status.name}: {status.state}" + (f", exit code {status.exit_code}" if status.exit_code is not None else "")
-    )
-    return 0
+@click.option("--now", is_flag=True, help="Kill at once; what was finished is kept.")
+def command(jobs: tuple[str, ...], gentle_s: float, now: bool) -> int:
+    """Stop and say how each ended."""
+    runs = list(dict.fromkeys(find_run(job).folder for job in jobs))
+
+    def stopped(run: RunFolder) -> JobStatus | Problem:
+        try:
+            return control.stop(run, 0 if now else gentle_s)
+        except Problem as problem:
+            return problem
+
+    code = EXIT_OK
+    # All at once: a second job need not wait until the first has finished its batch.
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for answer in pool.map(stopped, map(RunFolder, runs)):
+            if isinstance(answer, Problem):
+                app.tell(answer)
+                code = max(code, answer.exit_code)
+                continue
+            exit_code = f", exit code {answer.exit_code}" if answer.exit_code is not None else ""
+            text.echo(f"{answer.name}: {answer.state}{exit_code}")
+    return code

@@ -20,7 +20,7 @@ from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobStatus
 from fsgr_tui.jobs import life, tree
 from fsgr_tui.jobs.environment import git_state, recorded
 from fsgr_tui.jobs.folder import RunFolder, all_runs, mark_of, write_whole
-from fsgr_tui.jobs.processes import JOB_VARIABLE, find, send
+from fsgr_tui.jobs.processes import JOB_VARIABLE, find, process_start, send
 from fsgr_tui.jobs.runner import FIRM
 from fsgr_tui.jobs.waiting import first_wait
 
@@ -150,7 +150,7 @@ def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM, *, firm: bool = Fa
     """
     status = run.read_status()
     if status.life == "orphaned":
-        tree.signal_all(run.survivors(status), signal.SIGKILL if firm else number)
+        _signal_orphans(run, status, number, firm=firm)
         return
     holder = _living_runner(run, status)
     try:
@@ -159,6 +159,13 @@ def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM, *, firm: bool = Fa
         send(holder.pid, holder.start, signal.SIGCONT)
     except PermissionError:
         raise MachineCannot(f"{run.name} belongs to another user.", "Ask its owner to stop it.") from None
+
+
+def _signal_orphans(run: RunFolder, status: JobStatus, number: int, *, firm: bool) -> None:
+    """As the runner would: gently to the command alone, and to the rest once that has ended."""
+    left = run.survivors(status)
+    command = [process for process in left if (process.pid, process.start) == (status.child_pid, status.child_start)]
+    tree.signal_all(left if firm else command or left, signal.SIGKILL if firm else number)
 
 
 def _living_runner(run: RunFolder, status: JobStatus) -> life.Holder:
@@ -193,7 +200,7 @@ def stop(run: RunFolder, gentle_s: float = GENTLE_S) -> JobStatus:
     orphaned = run.read_status().life == "orphaned"
     if gentle_s > 0:
         ask_to_stop(run)
-    if gentle_s <= 0 or not _ends_within(run, gentle_s):
+    if gentle_s <= 0 or not _ends_within(run, gentle_s, orphaned=orphaned):
         try:
             ask_to_stop(run, firm=True)
         except BadRequest:
@@ -205,13 +212,18 @@ def stop(run: RunFolder, gentle_s: float = GENTLE_S) -> JobStatus:
     return _note_stopped(run) if orphaned else run.read_status()
 
 
-def _ends_within(run: RunFolder, seconds: float) -> bool:
+def _ends_within(run: RunFolder, seconds: float, *, orphaned: bool = False) -> bool:
     until = time.monotonic() + seconds
+    rest_told = not orphaned
     while True:
-        if run.read_status().ended_for_good:
+        status = run.read_status()
+        if status.ended_for_good:
             return True
         if time.monotonic() >= until:
             return False
+        if not rest_told and (status.child_pid is None or process_start(status.child_pid) != status.child_start):
+            rest_told = True
+            _signal_orphans(run, status, signal.SIGTERM, firm=False)
         time.sleep(POLL_S)
 
 

@@ -24,6 +24,9 @@ from fsgr_tui.jobs.tree import noted
 POLL_S = 0.2
 WRITE_S = 0.5
 HEARTBEAT_S = 10.0
+NOTE_S = 2.0
+"""How often the job's processes are noted: what starts and hides itself in between is found by its mark alone."""
+
 RETRY_S = 1.0
 NOTICES_KEPT = 20
 
@@ -60,7 +63,7 @@ class Record:
         self._wake = threading.Event()
         self._ending = False
         self._changed = True
-        self._written_at = self._beat_at = -HEARTBEAT_S
+        self._written_at = self._beat_at = self._noted_at = -HEARTBEAT_S
         self._failing_since: float | None = None
         self._watch_failed = False
         self._thread = threading.Thread(target=self._keep, name="record", daemon=True)
@@ -127,9 +130,7 @@ class Record:
             self._wake.clear()
             self._look()
             now = time.monotonic()
-            if now - self._beat_at >= HEARTBEAT_S:
-                self._beat_at = now
-                self._give_sign()
+            self._give_signs(now)
             pause = RETRY_S if self._failing_since is not None else WRITE_S if self._changed else HEARTBEAT_S
             if now - self._written_at >= pause:
                 self._write()
@@ -152,12 +153,16 @@ class Record:
                 self._seen = after
                 self._changed = True
 
-    def _give_sign(self) -> None:
+    def _give_signs(self, now: float) -> None:
         try:
-            self._beat()
-            if self._members is not None and (body := noted(self._members())) != self._noted:
-                write_whole(self._run.processes, body)
-                self._noted = body
+            if now - self._beat_at >= HEARTBEAT_S:
+                self._beat_at = now
+                self._beat()
+            if self._members is not None and now - self._noted_at >= NOTE_S:
+                self._noted_at = now
+                if (body := noted(self._members())) != self._noted:
+                    write_whole(self._run.processes, body)
+                    self._noted = body
         except OSError as error:
             print(f"no sign of life: {error}", file=sys.stderr)  # noqa: T201 - the runner's own log
 

@@ -1,0 +1,158 @@
+"""`fsgr-tui run`: any command, or a plan of several, as jobs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.core.errors import EXIT_OK, BadRequest
+from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.units import printable
+from fsgr_tui.jobs.folder import RunFolder
+from fsgr_tui.service import running
+
+
+@click.command(
+    "run",
+    help="Run a command as a job that belongs to no terminal: closing it, a dropped line or a dead screen leave the job "
+    "alone. `jobs` lists it, `attach` and `logs -f` watch it, `stop` ends it with all its processes, `resume` goes on.\n\n"
+    "A plan file (.toml) is run step by step; a step waits for those that it needs, and a failure stops what comes after.\n\n"
+    "\b\nExamples:\n"
+    "  fsgr-tui run -- python train_transformer.py --exp_name fsgr --batch_size 64\n"
+    "  fsgr-tui run --gpu 1 --detach -- bash eval.sh\n"
+    "  fsgr-tui run --after extract-1125 -- fsgr-tui train --features-path coco.hdf5 --annotation-folder m2\n"
+    "  fsgr-tui run plan.toml --dry-run",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option("--name", default="", help="The job's name; for a plan, what the names of its steps begin with.")
+@click.option("--cwd", type=click.Path(), default="", help="Working folder; by default this one.")
+@click.option(
+    "--env", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the command; several times."
+)
+@click.option(
+    "--gpu", default="", metavar="auto|N|none",
+    help="auto: a GPU that nobody's programs fill, and no other job holds; auto:2: two; 0 or 0,1: these; all; none: leave "
+    "GPUs alone. By default auto where there is a GPU.",
+)  # fmt: skip
+@click.option("--after", multiple=True, metavar="JOB[,JOB]", help="Wait until these have ended well.")
+@click.option("--queue", is_flag=True, help="In turn: jobs of the queue run one after the other.")
+@click.option("--no-wait", is_flag=True, help="Refuse (exit 3) instead of waiting for a GPU.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
+@click.option("--detach", is_flag=True, help="Return at once with the job's name.")
+@options.json_flag
+@click.argument("command_line", metavar="PLAN.toml | -- COMMAND...", nargs=-1, type=click.UNPROCESSED)
+def command(
+    command_line: tuple[str, ...],
+    settings: tuple[str, ...],
+    after: tuple[str, ...],
+    no_wait: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+    **asked: Any,
+) -> int:
+    """Prepare, start and follow."""
+    first, own = _own_flags(command_line)
+    request = running.RunRequest(
+        argv=command_line,
+        env=dict(running.environment(settings)),
+        after=tuple(name for names in after for name in names.split(",") if name),
+        wait=not no_wait,
+        **asked,
+    )
+    if first is not None:
+        dry_run, detach, as_json = (
+            dry_run or "--dry-run" in own,
+            detach or "--detach" in own,
+            as_json or "--json" in own,
+        )
+        return _run_plan(first, request, dry_run=dry_run, detach=detach, as_json=as_json)
+    prepared = running.prepare(request)
+    _say(prepared)
+    if dry_run:
+        _show(prepared)
+        return _nothing_started()
+    run = running.start(prepared)
+    if detach:
+        text.echo(run.name)
+        return EXIT_OK
+    text.echo(f"{run.name} (watch it from anywhere: fsgr-tui attach {run.name})", sys.stderr)
+    status = follow.follow(run, output=prepared.kind == "command" and not as_json)
+    return ended.report(status, as_json=as_json, done=ended.result)
+
+
+def _own_flags(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
+    """The plan file, where one was given, and the flags behind it; a command keeps all its words."""
+    if not words or not words[0].endswith(".toml"):
+        return None, ()
+    path, rest = Path(words[0]), words[1:]
+    if not path.is_file():
+        raise BadRequest(f"There is no plan file {words[0]}.", "`fsgr-tui plan --out plan.toml` writes one.")
+    unknown = [word for word in rest if word not in ("--dry-run", "--detach", "--json")]
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} cannot stand behind a plan file.", "Write flags before it.")
+    return path, rest
+
+
+def _run_plan(path: Path, request: running.RunRequest, *, dry_run: bool, detach: bool, as_json: bool) -> int:
+    steps = running.read_plan(path)
+    prepared = running.prepare_plan(steps, request)
+    for step, one in prepared:
+        _say(one)
+        if dry_run:
+            needs = ", ".join((*one.needs, *step.needs))
+            text.echo(f"{step.name}{f', after {needs}' if needs else ''}:")
+            _show(one)
+    if dry_run:
+        return _nothing_started()
+    runs = running.start_plan(prepared)
+    if detach:
+        for run in runs:
+            text.echo(run.name)
+        return EXIT_OK
+    statuses = _followed(runs, as_json=as_json)
+    if as_json:
+        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
+    return next((follow.exit_code(status) for status in statuses if follow.exit_code(status)), EXIT_OK)
+
+
+def _followed(runs: tuple[RunFolder, ...], *, as_json: bool) -> list[JobStatus]:
+    """Follow steps one after the other; all that is left is told once one is left to run on its own."""
+    statuses: list[JobStatus] = []
+    for number, run in enumerate(runs, start=1):
+        text.echo(f"[{number}/{len(runs)}] {run.name}", sys.stderr)
+        status = follow.follow(run, output=run.read_spec().kind == "command" and not as_json)
+        statuses.append(status)
+        if not status.ended_for_good:
+            return [*statuses, *(each.read_status() for each in runs[number:])]
+        if not as_json:
+            ended.report(status, as_json=False, done=ended.result)
+    return statuses
+
+
+def _say(prepared: running.PreparedRun) -> None:
+    """What the user should know before it starts."""
+    for notice in prepared.notices:
+        text.echo(f"  {printable(notice)}", sys.stderr)
+    if told := running.at_log_out():
+        text.echo(f"  warning: {told}", sys.stderr)
+
+
+def _show(prepared: running.PreparedRun) -> None:
+    """What would be done."""
+    rows = [("command", printable(shlex.join(prepared.argv))), ("in", printable(str(prepared.cwd)))]
+    rows += [("with", printable(f"{name}={value}")) for name, value in prepared.request.env.items()]
+    rows += [("after", ", ".join(prepared.needs))] if prepared.needs else []
+    rows += [("queue", "in turn with the other jobs of the queue")] if prepared.request.queue else []
+    rows += [("GPU", running.gpu_words(prepared.gpu))]
+    text.table(rows)
+
+
+def _nothing_started() -> int:
+    text.echo("Nothing speaks against it (dry run; nothing was started).", sys.stderr)
+    return EXIT_OK

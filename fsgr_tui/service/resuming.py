@@ -1,0 +1,87 @@
+"""Going on with jobs: what can be continued is continued, and what waited for it is started again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core import jsontext
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.units import printable
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import RunFolder, all_runs, write_whole
+
+
+def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tuple[RunFolder, ...]:
+    """Go on with a job that has ended, and with the jobs that were stopped because of it.
+
+    Args:
+        again: run a command that is not this program's anew, from its beginning.
+        anyway: no longer wait for the jobs that it needed.
+
+    Returns:
+        The jobs that were started, the one that was named first.
+
+    Raises:
+        BadRequest: it runs, has nothing to go on with, or is a foreign command and `again` is off.
+    """
+    status, spec = run.read_status(), run.read_spec()
+    if not status.ended_for_good:
+        raise BadRequest(
+            f"{run.name} has not ended ({status.state}).",
+            status.note or f"Watch it with `fsgr-tui attach {run.name}`.",
+        )
+    if status.state == "done" and not status.exit_code and not again:
+        raise BadRequest(f"{run.name} ended well; there is nothing to go on with.", "--again runs it anew.")
+    if anyway:
+        spec = msgspec.structs.replace(spec, needs=())
+    control.resume(run, _going_on(run, spec, status, again=again))
+    started = [run]
+    for other in reversed(all_runs()):
+        if _stopped_for(other, {each.name for each in started}):
+            control.resume(other, other.read_spec())
+            started.append(other)
+    return tuple(started)
+
+
+def _going_on(run: RunFolder, spec: JobSpec, status: JobStatus, *, again: bool) -> JobSpec:
+    """The spec that goes on where the job was."""
+    module = spec.argv[2] if len(spec.argv) > 2 and spec.argv[1] == "-m" else ""
+    if module in ("fsgr_tui.extract", "fsgr_tui.train") and len(spec.argv) == 4:
+        _set_resume(Path(spec.argv[3]))
+        return spec
+    if module == "fsgr_tui" or status.started is None or again:
+        return spec
+    raise BadRequest(
+        f"{run.name} runs a command of yours; whether that can go on where it was, only you know.",
+        f"`fsgr-tui resume {run.name} --again` runs it anew, from its beginning: {printable(shlex.join(spec.argv))}",
+    )
+
+
+def _set_resume(child_spec: Path) -> None:
+    """Have a child of this program go on with what is there."""
+    try:
+        document = jsontext.decode(child_spec.read_bytes(), dict[str, object])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BadRequest(
+            f"{child_spec} cannot be read: {error}.", "Give the whole command again, with --resume."
+        ) from None
+    if "resume" in document:
+        write_whole(child_spec, jsontext.encode({**document, "resume": True, "overwrite": False}))
+
+
+def _stopped_for(run: RunFolder, names: set[str]) -> bool:
+    """Whether a job was stopped because of one of these, directly or through others that are among them."""
+    try:
+        status = run.read_status()
+        return (
+            status.state == "stopped"
+            and status.cause is not None
+            and status.cause.kind == "need"
+            and bool(names & set(run.read_spec().needs))
+        )
+    except BadRequest:
+        return False
