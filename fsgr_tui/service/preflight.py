@@ -209,9 +209,9 @@ def _refusals(known: Sequence[Finding], questions: Iterable[tuple[str, Callable[
 
 
 def _same_thing(row: Finding, problem: Problem) -> bool:
-    """Whether a stop is about the file or folder that a refusal names."""
-    subject = row.what.rpartition(" ")[2]
-    return "/" in subject and subject in problem.what
+    """Whether a stop is about the file or folder that a refusal names, in one piece or as folder and name."""
+    subject = Path(row.what.rpartition(" ")[2])
+    return len(subject.parts) > 1 and str(subject.parent) in problem.what and subject.name in problem.what
 
 
 def _gpus_and_torch(probes: Probes) -> tuple[GpuReport, TorchBuild | Unknown]:
