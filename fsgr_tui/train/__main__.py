@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,19 +14,29 @@ from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.training import TrainSpec
 
 
-def main(spec: TrainSpec, events: EventWriter, stopper: Stopper) -> int:
+def main(asked: argparse.Namespace, events: EventWriter, stopper: Stopper) -> int:
     """Carry out a spec; returns the exit code."""
+    spec = msgspec.json.decode(asked.spec.read_bytes(), type=TrainSpec)
+    if spec.processes > 1 and asked.store is None:
+        from fsgr_tui.train.launch import launch
+
+        return launch(asked.spec, spec.processes, events, stopper)
     events.phase("load")
     try:
-        from fsgr_tui.train import loop
+        from fsgr_tui.train.run import train
     except ModuleNotFoundError as error:
-        raise MissingExtra("train", "extract", str(error.name)) from None
-    return loop.train(spec, events, stopper)
+        raise MissingExtra("train", "train", str(error.name)) from None
+    return train(spec, events, stopper, rank=asked.rank, store=asked.store)
 
 
-def _read_spec(path: str) -> TrainSpec:
-    return msgspec.json.decode(Path(path).read_bytes(), type=TrainSpec)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fsgr_tui.train")
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--rank", type=int, default=0, help="of this process, when several train together")
+    parser.add_argument("--store", type=Path, default=None, help="the file that they meet through")
+    return parser
 
 
 if __name__ == "__main__":
-    sys.exit(run_child(lambda events, stopper: main(_read_spec(sys.argv[1]), events, stopper)))
+    arguments = _parser().parse_args()
+    sys.exit(run_child(lambda events, stopper: main(arguments, events, stopper)))

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fsgr_tui.core.training import CaptionerSize
-from fsgr_tui.train.vocabulary import BOS, EOS, MAX_TOKENS, PAD
-
-GREEDY_TOKENS = 22
-"""Where a caption without an end is cut: 20 words, as in the field's evaluations, with begin and end."""
+from fsgr_tui.train.vocabulary import MAX_TOKENS, PAD
 
 
 class Captioner(nn.Module):
@@ -54,50 +51,36 @@ class Captioner(nn.Module):
         """Scores of the next word at every place.
 
         Args:
-            grids: float (captions, grid tokens, feature width).
-            tokens: int64 (captions, length), begin token first, padded at the end; at most `MAX_TOKENS` long.
+            grids: float (images, grid tokens, feature width).
+            tokens: int64 (captions, length), begin token first, padded at the end; at most `MAX_TOKENS` long. One
+                caption an image, or as many of each as fit; those of an image lie side by side.
 
         Returns:
             (captions, length, words); places of padding hold numbers without meaning.
         """
-        return self.decode(self.encode(grids), tokens)
+        memory = self.encode(grids)
+        if len(tokens) != len(memory):
+            memory = memory.repeat_interleave(len(tokens) // len(memory), 0)
+        return self.decode(memory, tokens)
 
     def encode(self, grids: Tensor) -> Tensor:
         """Grid features to the decoder's memory, (captions, grid tokens, d_model)."""
         memory: Tensor = self.encoder(self.project(grids))
         return memory
 
+    def embedded(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """Words at their places, the first of them at place `start`: (captions, length, d_model)."""
+        placed: Tensor = self.embed(tokens) * self._scale + self.position[start : start + tokens.shape[1]]
+        return placed
+
     def decode(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Scores of the next word at every place, (captions, length, words)."""
         length = tokens.shape[1]
-        x = self.dropout(self.embed(tokens) * self._scale + self.position[:length])
+        x = self.dropout(self.embedded(tokens))
         future = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         x = self.decoder(x, memory, tgt_mask=future, tgt_is_causal=True, tgt_key_padding_mask=tokens == PAD)
         scores: Tensor = self.output(x)
         return scores
-
-    @torch.no_grad()
-    def greedy(self, grids: Tensor, max_tokens: int = GREEDY_TOKENS) -> list[list[int]]:
-        """The likeliest word at every step, until every caption ended.
-
-        Args:
-            grids: float (captions, grid tokens, feature width).
-            max_tokens: where a caption without an end is cut.
-
-        Returns:
-            Token ids of each caption, begin token first; what follows the end token has no meaning.
-        """
-        memory = self.encode(grids)
-        tokens = torch.full((len(grids), 1), BOS, dtype=torch.long, device=grids.device)
-        ended = torch.zeros(len(grids), dtype=torch.bool, device=grids.device)
-        while tokens.shape[1] < max_tokens and not bool(ended.all()):
-            scores = self.decode(memory, tokens)[:, -1]
-            # Padding and a second beginning are no words; an untrained model might still prefer them.
-            scores[:, [PAD, BOS]] = -torch.inf
-            following = scores.argmax(-1)
-            tokens = torch.cat([tokens, following.unsqueeze(1)], 1)
-            ended |= following == EOS
-        return [list(map(int, row)) for row in tokens.tolist()]
 
 
 def caption_loss(scores: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

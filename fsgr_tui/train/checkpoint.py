@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,16 @@ import torch
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.training import TrainSpec
 
-FORMAT = 1
+FORMAT = 2
 _CONTENT = {"format", "learner", "state", "random", "words", "identity", "spec"}
 
 # What may change between the parts of a run without making it another run.
 _FREE = {
-    "annotation_folder", "features", "images_file", "model", "output", "exp_name",
-    "epochs", "max_steps", "max_val_batches", "workers", "device", "resume", "overwrite",
+    "annotation_folder", "features", "images_file", "pixels", "model", "output", "exp_name", "logs",
+    "epochs", "max_steps", "max_val_batches", "max_eval_images", "beam", "patience", "keep", "save_s", "java",
+    "workers", "device", "processes", "rehearsal", "resume", "overwrite",
 }  # fmt: skip
+_NESTED = {"size": "", "critical": "self-critical ", "adapters": "adapters "}
 
 
 def last_path(spec: TrainSpec) -> Path:
@@ -29,8 +33,43 @@ def last_path(spec: TrainSpec) -> Path:
 
 
 def best_path(spec: TrainSpec) -> Path:
-    """Where a run keeps the state with the lowest validation loss."""
+    """Where a run keeps its best state: by CIDEr-D, or by the validation loss."""
     return Path(spec.output) / f"{spec.exp_name}_best.pth"
+
+
+def epoch_path(spec: TrainSpec, epoch: int) -> Path:
+    """Where the state after so many epochs is kept, when it is."""
+    return Path(spec.output) / f"{spec.exp_name}_epoch{epoch:03d}.pth"
+
+
+def _epoch_paths(spec: TrainSpec) -> list[Path]:
+    pattern = re.compile(rf"{re.escape(spec.exp_name)}_epoch(\d{{3,}})\.pth")
+    found = [(int(match[1]), path) for path in Path(spec.output).iterdir() if (match := pattern.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def drop_old_epochs(spec: TrainSpec) -> None:
+    """Remove all but the newest epochs' states that are to be kept."""
+    for path in _epoch_paths(spec)[: -spec.keep]:
+        path.unlink(missing_ok=True)
+
+
+def forget(spec: TrainSpec) -> None:
+    """Remove what an earlier run of the same name kept beside its newest state, which the first save replaces."""
+    for path in (best_path(spec), *_epoch_paths(spec)):
+        path.unlink(missing_ok=True)
+
+
+def sweep(spec: TrainSpec) -> None:
+    """Remove drafts that a killed run left behind."""
+    for path in Path(spec.output).glob(f".{glob.escape(spec.exp_name)}_*.pth.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def bytes_kept(spec: TrainSpec) -> int:
+    """What the states of a run take on disk."""
+    paths = (last_path(spec), best_path(spec), *_epoch_paths(spec))
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def identity_of(spec: TrainSpec, features: Mapping[str, Any], captions: str, words: int) -> dict[str, Any]:
@@ -42,12 +81,14 @@ def identity_of(spec: TrainSpec, features: Mapping[str, Any], captions: str, wor
         captions: digest of the training pairs.
         words: size of the vocabulary.
     """
-    settings = {
-        name: value for name, value in msgspec.to_builtins(spec).items() if name not in _FREE | {"type", "size"}
-    }
-    size = msgspec.to_builtins(spec.size)
+    built = msgspec.to_builtins(spec)
+    settings = {name: value for name, value in built.items() if name not in _FREE | _NESTED.keys() | {"type"}}
+    for name, prefix in _NESTED.items():
+        settings |= {f"{prefix}{key}": value for key, value in (built[name] or {}).items()}
+    # More epochs of either kind make a longer run of the same.
+    settings.pop("self-critical epochs")
     of_features = {f"features: {name}": value for name, value in features.items()}
-    return {**settings, **size, **of_features, "training captions": captions[:12], "words": words}
+    return {**settings, **of_features, "training captions": captions[:12], "words": words}
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,106 +1,54 @@
-"""One training run from its spec to its result."""
+"""One training run: epochs of steps, a validation after each, checkpoints in between."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
+from torch import Tensor
 
 from fsgr_tui.core.child import Stopper
-from fsgr_tui.core.errors import EXIT_OK, BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.errors import EXIT_OK, BadRequest, FoundFaults, Problem
 from fsgr_tui.core.event import EventWriter, RateWindow
-from fsgr_tui.core.training import MODES, TrainSpec
-from fsgr_tui.extract.device import chosen_device
-from fsgr_tui.features.annotations import Annotations, read_annotations
-from fsgr_tui.train import checkpoint
-from fsgr_tui.train.data import GridSource, open_source
-from fsgr_tui.train.device import MemoryGauge
-from fsgr_tui.train.learner import Learner, LossGuard
-from fsgr_tui.train.pairs import EncodedPairs, EpochOrder, in_order
+from fsgr_tui.core.training import TrainSpec
+from fsgr_tui.features.annotations import Annotations
+from fsgr_tui.train import checkpoint, metrics
+from fsgr_tui.train.board import Board
+from fsgr_tui.train.critical import Critic
+from fsgr_tui.train.data import GridSource
+from fsgr_tui.train.device import Memory
+from fsgr_tui.train.evaluate import Evaluation
+from fsgr_tui.train.guard import LossGuard
+from fsgr_tui.train.java import Java, java_scores
+from fsgr_tui.train.learner import Learner
+from fsgr_tui.train.pairs import EncodedPairs, EpochOrder, captions_by_image
+from fsgr_tui.train.ranks import Ranks
+from fsgr_tui.train.state import RunState
 from fsgr_tui.train.timing import StepClock
 from fsgr_tui.train.vocabulary import Vocabulary
 
 TELL_S = 0.5
-SAVE_S = 600.0
-"""An epoch of realtime training takes hours; what a power cut can cost is kept to minutes."""
-
-ENDS = 5
-"""Steps that the first and the last loss are means of."""
-SAMPLES = 3
 _RECENT = 50
 
 
-def train(spec: TrainSpec, events: EventWriter, stopper: Stopper, *, tell_s: float = TELL_S) -> int:
-    """Train a captioner.
+class Training:
+    """A run.
 
     Args:
-        spec: the run.
-        events: where it tells.
-        stopper: asked between steps.
+        spec: what is asked for.
+        source: where the grid features come from.
+        annotations: captions of training and validation.
+        device: of this process.
+        ranks: the processes that train together.
+        java: for the scores at the end; None to leave them out.
         tell_s: shortest pause between two metrics.
-
-    Returns:
-        The exit code: 0, or 130 or 143 when stopped; the checkpoint then holds every step done.
-
-    Raises:
-        Problem: the request, the data or the machine is not fit for it, or the loss stayed non-finite.
-    """
-    _check(spec)
-    device = chosen_device(spec.device)
-    annotations = read_annotations(Path(spec.annotation_folder))
-    if shared := annotations.shared_images:
-        events.warning(f"{shared:,} images are in training and in dev: the validation loss flatters the captioner.")
-    gauge = MemoryGauge(device)
-    source = open_source(spec, device, events)
-    source.require(pair.image_id for pairs in (annotations.train, annotations.dev) for pair in pairs)
-    try:
-        run = Training(spec, source, annotations, device=device, events=events, stopper=stopper, tell_s=tell_s)
-        return run.run(gauge)
-    except torch.cuda.OutOfMemoryError:
-        raise MachineCannot(
-            f"The memory of {device} does not hold a step with batch size {spec.batch_size}.",
-            "Use a smaller --batch-size, or free the GPU (see nvidia-smi).",
-        ) from None
-
-
-@dataclass
-class RunState:
-    """How far a run is; kept in checkpoints.
-
-    Attributes:
-        step: steps done, those passed over included.
-        epoch: epochs done.
-        position: batches done of the epoch at hand.
-        val_loss: the newest; validated_step: the step that it was taken after.
-        best: lowest val_loss.
-        first, last: the first and the last finite losses, at most `ENDS` each.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    val_loss: float | None = None
-    validated_step: int = -1
-    best: float | None = None
-    first: list[float] = field(default_factory=list)
-    last: list[float] = field(default_factory=list)
-
-    def note(self, loss: float) -> None:
-        """Keep a step's loss."""
-        if math.isfinite(loss):
-            self.first = [*self.first, loss][:ENDS]
-            self.last = [*self.last, loss][-ENDS:]
-
-
-class Training:
-    """A run: epochs of steps, a validation after each, checkpoints in between.
 
     Attributes:
         state: how far it is.
@@ -113,49 +61,125 @@ class Training:
         annotations: Annotations,
         *,
         device: torch.device,
+        ranks: Ranks,
         events: EventWriter,
         stopper: Stopper,
-        tell_s: float,
+        java: Java | None = None,
+        tell_s: float = TELL_S,
     ) -> None:
-        self._spec, self._source, self._device = spec, source, device
-        self._events, self._stopper, self._tell_s = events, stopper, tell_s
-        train_pairs, self._dev_pairs = annotations.train, annotations.dev
-        self._vocabulary = Vocabulary.from_captions((pair.caption for pair in train_pairs), spec.min_word_count)
-        self._train = EncodedPairs(train_pairs, self._vocabulary)
-        self._dev = EncodedPairs(annotations.dev, self._vocabulary)
-        self._order = EpochOrder(len(train_pairs), spec.batch_size, spec.seed)
-        if not self._order.per_epoch:
-            raise BadRequest(
-                f"{len(train_pairs):,} training captions do not fill one batch of {spec.batch_size}.",
-                "Use a smaller --batch-size.",
-            )
-        self._learner = Learner(spec, source.width, len(self._vocabulary), device)
-        self._guard, self._clock, self._window = LossGuard(), StepClock(), RateWindow()
+        self._spec, self._source, self._device, self._ranks = spec, source, device, ranks
+        self._events, self._stopper, self._java, self._tell_s = events, stopper, java, tell_s
+        pairs = annotations.train
+        self._vocabulary = Vocabulary.from_captions((pair.caption for pair in pairs), spec.min_word_count)
+        self._train = EncodedPairs(pairs, self._vocabulary)
+        self._written = captions_by_image(pairs)
+        self._images = list(self._written)
+        self._pair_order = EpochOrder(len(pairs), spec.batch_size, spec.seed)
+        self._image_order = EpochOrder(len(self._images), spec.batch_size, spec.seed)
+        self._refuse_too_few()
+        self.learner = Learner(spec, source.width, len(self._vocabulary), device, ranks=ranks, tower=source.adapted)
+        source.shared_by(ranks)
+        self.evaluation = Evaluation(
+            spec, source, self.learner, self._vocabulary, annotations.dev, events=events, stops=self._stops
+        )
+        self._critic: Critic | None = None
+        self._guard, self.clock, self._window = LossGuard(), StepClock(), RateWindow()
+        self._board = Board(spec.logs if ranks.first and not spec.rehearsal else "")
         self._saved_at, self._told_at = time.monotonic(), -math.inf
         self.state = RunState()
 
-    @property
-    def _last_step(self) -> int:
-        """The step that ends the run."""
-        whole = self._spec.epochs * self._order.per_epoch
-        return whole if self._spec.max_steps is None else min(whole, self._spec.max_steps)
-
-    def run(self, gauge: MemoryGauge) -> int:
+    def run(self, memory: Memory) -> int:
         """Train to the end of the spec; returns the exit code."""
         self._begin()
-        # A run that was stopped between its last step and the end of the validation still owes that.
-        while self.state.step < self._last_step or self.state.validated_step != self.state.step:
-            if not self._train_epoch() or not self._validate():
-                return self._stopped()
-            if self.state.position == self._order.per_epoch:
-                self.state.epoch, self.state.position = self.state.epoch + 1, 0
-            self._save_after_validation()
-        self._tell_result(gauge)
+        try:
+            while not self._finished():
+                if not self._train_epoch() or not self._validate():
+                    return self._stopped()
+                if self.state.position == self._order.per_epoch:
+                    self.state.epoch, self.state.position = self.state.epoch + 1, 0
+                self._save_after_validation()
+            self._tell_result(memory)
+        finally:
+            self._board.close()
         return EXIT_OK
+
+    @property
+    def decides(self) -> str:
+        """What names the best checkpoint: "cider" or "loss"."""
+        return self._spec.best_by if self._spec.evaluate else "loss"
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps of an epoch of cross-entropy."""
+        return self._pair_order.per_epoch
+
+    @property
+    def _critical(self) -> bool:
+        return self.state.critical_from is not None
+
+    @property
+    def _order(self) -> EpochOrder:
+        """The order of the epoch at hand: of caption pairs, or of images in self-critical training."""
+        return self._image_order if self._critical else self._pair_order
+
+    @property
+    def _last_step(self) -> int:
+        """The step that ends the run, unless patience does."""
+        spec = self._spec
+        whole = spec.epochs * self._pair_order.per_epoch + spec.critical.epochs * self._image_order.per_epoch
+        return whole if spec.max_steps is None else min(whole, spec.max_steps)
+
+    def _finished(self) -> bool:
+        """Whether nothing is left to do; goes over to self-critical training where that is next."""
+        state, spec = self.state, self._spec
+        if state.step and state.validated_step != state.step:
+            # It was stopped between its last step and the end of the validation, and still owes that.
+            return False
+        if state.step >= self._last_step:
+            return True
+        if not state.kind_is_over(spec):
+            return False
+        if state.out_of_patience(spec):
+            self._events.notice(
+                f"{state.stale} epochs in a row were no better than the best one (step {state.best_step:,}): "
+                f"--patience {spec.patience} ends them."
+            )
+        if self._critical or not spec.critical.epochs:
+            return True
+        self._turn_critical()
+        return False
+
+    def _turn_critical(self) -> None:
+        """Begin self-critical training, from the best weights of the epochs before."""
+        # The first process may still be writing them.
+        self._ranks.any(False)
+        best = checkpoint.best_path(self._spec)
+        if best.exists():
+            self.learner.restore(checkpoint.load(best)["learner"], weights_only=True)
+        self.learner.forget()
+        self.state.critical_from, self.state.stale = self.state.epoch, 0
+        self._events.notice(
+            f"Self-critical training begins: {self._spec.critical.epochs} epochs over {len(self._images):,} images, "
+            f"from {f'step {self.state.best_step:,}, the best so far' if best.exists() else 'the newest weights'}. "
+            "Its loss is negative as often as not."
+        )
+
+    def _refuse_too_few(self) -> None:
+        size = self._spec.batch_size
+        kinds = [("training captions", self._pair_order)]
+        if self._spec.critical.epochs:
+            kinds.append(("training images", self._image_order))
+        for what, order in kinds:
+            if not order.per_epoch:
+                raise BadRequest(
+                    f"{order.pairs:,} {what} do not fill one batch of {size}.", "Use a smaller --batch-size."
+                )
 
     def _begin(self) -> None:
         spec, last = self._spec, checkpoint.last_path(self._spec)
-        Path(spec.output).mkdir(parents=True, exist_ok=True)
+        if self._ranks.first:
+            Path(spec.output).mkdir(parents=True, exist_ok=True)
+            checkpoint.sweep(spec)
         if spec.resume and last.exists():
             self._resume(last)
         elif last.exists() and not spec.overwrite:
@@ -163,105 +187,188 @@ class Training:
                 f"{last} is there already, from an earlier run.",
                 "Go on with --resume, choose another --exp-name, or start anew with --overwrite.",
             )
-        elif spec.overwrite:
-            # The best of the earlier run would pass for this one's until the first validation.
-            checkpoint.best_path(spec).unlink(missing_ok=True)
-        self._events.notice(
-            f"{len(self._train):,} training pairs in {self._order.per_epoch:,} steps an epoch, "
-            f"{len(self._vocabulary):,} words, {self._learner.parameters:,} trained parameters "
-            f"in {self._learner.arithmetic} on {self._device}."
-        )
+        elif spec.overwrite and self._ranks.first:
+            # Those of the earlier run would pass for this one's.
+            checkpoint.forget(spec)
+        self.tell_sizes()
         if self._last_step <= spec.warmup:
             self._events.notice(
                 f"The warm-up of {spec.warmup:,} steps is no shorter than the run ({self._last_step:,} steps): "
                 f"the learning rate stays below {spec.learning_rate:g}."
             )
 
+    def tell_sizes(self) -> None:
+        """Say what is trained on what."""
+        together = f", {self._ranks.world} processes" if self._ranks.world > 1 else ""
+        self._events.notice(
+            f"{len(self._train):,} training pairs in {self._pair_order.per_epoch:,} steps an epoch, "
+            f"{len(self._vocabulary):,} words, {self.learner.parameters:,} trained parameters "
+            f"in {self.learner.arithmetic} on {self._device}{together}."
+        )
+
+    def _stops(self) -> bool:
+        return self._ranks.any(self._stopper())[0]
+
     def _train_epoch(self) -> bool:
         """Train to the end of the epoch, or of the run when that comes first; False when told to stop."""
         state, order = self.state, self._order
         stop = min(order.per_epoch, state.position + max(0, self._last_step - state.step))
         batches = list(order.batches(state.epoch, state.position, stop))
-        self._events.phase(f"epoch {state.epoch + 1} of {self._spec.epochs}", stop * order.batch_size, "pairs")
+        if self._critical:
+            name = f"self-critical epoch {state.epoch - (state.critical_from or 0) + 1} of {self._spec.critical.epochs}"
+        else:
+            name = f"epoch {state.epoch + 1} of {self._spec.epochs}"
+        self._events.phase(name, stop * order.batch_size, "images" if self._critical else "pairs")
         self._window = RateWindow()
         self._window.add(state.position * order.batch_size)
-        with closing(self._source.batches(map(self._train.images, batches))) as loaded:
+        with closing(self._source.batches(self._images_of(batches))) as loaded:
             for members in batches:
-                if self._stopper():
-                    return False
-                self._step(loaded, members, stop)
-                if time.monotonic() - self._saved_at > SAVE_S:
+                stopping, due = self._ranks.any(
+                    self._stopper(), time.monotonic() - self._saved_at > self._spec.save_s and state.step > 0
+                )
+                if due and not stopping:
                     self._save(checkpoint.last_path(self._spec))
-        return not self._stopper()
+                if stopping:
+                    return False
+                self.step(loaded, members)
+                self._tell_step(stop)
+        return not self._stops()
 
-    def _step(self, loaded: Any, members: Sequence[int], stop: int) -> None:
+    def _images_of(self, batches: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """This process's images of each batch."""
+        for members in batches:
+            yield [self._image(number) for number in self._ranks.part(members)]
+
+    def _image(self, number: int) -> int:
+        return self._images[number] if self._critical else int(self._train.image_ids[number])
+
+    def step(self, loaded: Iterator[Tensor], members: Sequence[int]) -> None:
+        """One step on a batch, whose features come from the loader."""
         began = time.perf_counter()
         batch = next(loaded)
         waited_s = time.perf_counter() - began
-        tokens = self._train.tokens(members).to(self._device)
-        loss, norm = self._learner.step(self._source.grids(batch), tokens, self.state.step)
-        self._clock.add(time.perf_counter() - began, waited_s)
+        mine = self._ranks.part(members)
+        if self._critical:
+            loss, norm = self._critical_step(batch, mine)
+        else:
+            tokens = self._train.tokens(mine).to(self._device)
+            grids = self._source.grids(batch)
+            loss, norm = self.learner.step(grids, tokens, self.state.step, self._train.words(members))
+            self.state.note(loss)
+            self.clock.add(time.perf_counter() - began, waited_s)
         self.state.step += 1
         self.state.position += 1
-        self.state.note(loss)
-        self._tell_step(loss, stop)
+        self._loss = loss
         if warning := self._guard.see(self.state.step, loss, norm):
             self._events.warning(warning)
 
-    def _tell_step(self, loss: float, stop: int) -> None:
+    def try_step(self, size: int | None = None) -> None:
+        """A step on the first pairs, of which nothing is told.
+
+        Args:
+            size: of the batch; the run's own by default.
+        """
+        (members,) = self._pair_order.batches(0, 0, 1)
+        members = members[:size]
+        with closing(self._source.batches(self._images_of([members]))) as loaded:
+            grids = self._source.grids(next(loaded))
+        tokens = self._train.tokens(self._ranks.part(members)).to(self._device)
+        self.learner.step(grids, tokens, 0, self._train.words(members))
+
+    def try_critical_step(self) -> None:
+        """The same for self-critical training."""
+        (members,) = self._image_order.batches(0, 0, 1)
+        mine = self._ranks.part(members)
+        with closing(self._source.batches([[self._images[number] for number in mine]])) as loaded:
+            self._critical_step(next(loaded), mine)
+
+    def try_checkpoint(self) -> int:
+        """Write a checkpoint and remove it again; returns its bytes."""
+        Path(self._spec.output).mkdir(parents=True, exist_ok=True)
+        path = Path(self._spec.output) / f".{self._spec.exp_name}_rehearsal.pth"
+        self._save(path)
+        size = path.stat().st_size if path.exists() else 0
+        path.unlink(missing_ok=True)
+        return size
+
+    def _critical_step(self, batch: Tensor, mine: Sequence[int]) -> tuple[float, float]:
+        if self._critic is None:
+            self._critic = Critic(self._spec.critical, self._written, self._vocabulary)
+        images = [self._images[number] for number in mine]
+        done = self._critic.step(self.learner, self._source.grids(batch), images)
+        self.state.reward = done.reward
+        return done.loss, done.norm
+
+    def _tell_step(self, stop: int) -> None:
         done, total = (number * self._order.batch_size for number in (self.state.position, stop))
         self._window.add(done)
         if time.monotonic() - self._told_at < self._tell_s and done < total:
             return
         self._told_at = time.monotonic()
-        self._events.metric(self.state.step, loss=loss, lr=self._learner.rate)
-        waiting = self._clock.wait_share(_RECENT)
+        told = {"loss": self._loss, "lr": self.learner.rate}
+        if self._critical and self.state.reward is not None:
+            told["reward"] = self.state.reward
+        self._tell(told, "train")
+        waiting = self.clock.wait_share(_RECENT)
         stages = {} if waiting is None else {"data": waiting, "step": 1 - waiting}
         self._events.progress(done, total, self._window.rate(), stages, self._bottleneck(waiting))
 
+    def _tell(self, values: dict[str, float], group: str) -> None:
+        self._events.metric(self.state.step, **values)
+        self._board.add(self.state.step, {f"{group}/{name}": value for name, value in values.items()})
+
     def _bottleneck(self, waiting: float | None) -> str:
-        if waiting is None:
+        if waiting is None or self._critical:
             return ""
         if waiting < 0.3:
             return f"compute-bound: {1 - waiting:.0%} of a step is computing"
-        source = "the feature file" if self._spec.mode == "precomputed" else "decoding pictures"
-        return f"data-bound: {waiting:.0%} of a step waits for {source}; more --workers help while cores are free"
+        reads = "the feature file" if self._spec.mode == "precomputed" else "its pictures"
+        return f"data-bound: {waiting:.0%} of a step waits for {reads}; more --workers help while cores are free"
 
     def _validate(self) -> bool:
-        """The loss over the words of dev; False when told to stop."""
-        batches = in_order(len(self._dev), self._spec.batch_size, self._spec.max_val_batches)
-        if not batches:
-            self.state.validated_step = self.state.step
-            return True
-        self._events.phase("validate", batches[-1].stop, "pairs")
-        total, words = 0.0, 0
-        with closing(self._source.batches(map(self._dev.images, batches))) as loaded:
-            for members, batch in zip(batches, loaded, strict=True):
-                if self._stopper():
-                    return False
-                summed, count = self._learner.summed_loss(
-                    self._source.grids(batch), self._dev.tokens(members).to(self._device)
-                )
-                total, words = total + summed, words + count
-                self._events.progress(members.stop, batches[-1].stop)
-        self.state.val_loss, self.state.validated_step = total / words, self.state.step
-        self._events.metric(self.state.step, val_loss=self.state.val_loss)
+        """Loss and scores over the validation images; False when told to stop."""
+        loss = self.evaluation.loss(self._spec.max_val_batches)
+        if loss is None and self.evaluation.written:
+            return False
+        scores: dict[str, float] = {}
+        if self._spec.evaluate and self.evaluation.written:
+            said = self.evaluation.captions()
+            if said is None:
+                return False
+            scores = self.scored(said)
+        self.state.val_loss, self.state.scores, self.state.validated_step = loss, scores, self.state.step
+        if loss is not None:
+            self._tell({"val_loss": loss, **scores}, "val")
         return True
 
+    def scored(self, said: dict[int, str]) -> dict[str, float]:
+        """The scores of captions, the same in every process; what is suspicious about them is told."""
+        written = self.evaluation.written
+        split = {image: [metrics.split_words(text) for text in written[image]] for image in said}
+        scores = metrics.score(said, split)
+        for doubt in metrics.doubts(scores, said):
+            self._events.warning(doubt)
+        return dict(zip(scores, self._ranks.from_first(list(scores.values())), strict=True))
+
     def _save_after_validation(self) -> None:
-        val_loss, best = self.state.val_loss, self.state.best
-        better = val_loss is not None and math.isfinite(val_loss) and (best is None or val_loss < best)
-        if better:
-            self.state.best = val_loss
+        better = self.state.judge("cider" if self._critical else self.decides)
         self._save(checkpoint.last_path(self._spec))
         if better:
             self._save(checkpoint.best_path(self._spec))
+        if self._spec.keep and self.state.position == 0:
+            self._save(checkpoint.epoch_path(self._spec, self.state.epoch))
+            if self._ranks.first:
+                checkpoint.drop_old_epochs(self._spec)
 
     def _save(self, path: Path) -> None:
-        on_gpu = self._device.type == "cuda"
-        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self._device) if on_gpu else None}
+        random = {"cpu": self._ranks.gathered(torch.get_rng_state().unsqueeze(0)), "cuda": []}
+        if self._device.type == "cuda":
+            random["cuda"] = self._ranks.gathered(torch.cuda.get_rng_state(self._device).unsqueeze(0))
+        self._saved_at = time.monotonic()
+        if not self._ranks.first:
+            return
         content = {
-            "learner": self._learner.state(),
+            "learner": self.learner.state(),
             "state": asdict(self.state),
             "random": random,
             "words": list(self._vocabulary.words),
@@ -269,20 +376,29 @@ class Training:
             "spec": msgspec.to_builtins(self._spec),
         }
         checkpoint.save(path, content)
-        self._saved_at = time.monotonic()
 
     def _resume(self, path: Path) -> None:
         content = checkpoint.load(path)
         checkpoint.refuse_another_run(path, content, self._identity(), self._vocabulary.words)
         try:
-            self._learner.restore(content["learner"])
+            self.learner.restore(content["learner"])
             self.state = RunState(**content["state"])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            self._restore_chance(content["random"])
+        except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
             raise FoundFaults(f"The checkpoint {path} is damaged: {error}.", "Start anew with --overwrite.") from None
-        torch.set_rng_state(content["random"]["cpu"])
-        if self._device.type == "cuda" and content["random"]["cuda"] is not None:
-            torch.cuda.set_rng_state(content["random"]["cuda"], self._device)
         self._events.notice(f"Going on after step {self.state.step:,} of {path}.")
+
+    def _restore_chance(self, random: dict[str, list[Tensor]]) -> None:
+        rank = self._ranks.rank
+        if len(random["cpu"]) != self._ranks.world:
+            self._events.notice(
+                f"The checkpoint is of {len(random['cpu'])} processes, now there are {self._ranks.world}: "
+                "what dropout and sampling draw from here on is not what they would have drawn."
+            )
+            return
+        torch.set_rng_state(random["cpu"][rank][0])
+        if self._device.type == "cuda" and random["cuda"]:
+            torch.cuda.set_rng_state(random["cuda"][rank][0], self._device)
 
     def _identity(self) -> dict[str, Any]:
         return checkpoint.identity_of(self._spec, self._source.identity, self._train.digest, len(self._vocabulary))
@@ -293,76 +409,58 @@ class Training:
         self._events.notice(
             f"Stopped; {self.state.step:,} of {self._last_step:,} steps are kept in {last}. Go on with --resume."
         )
-        return self._stopper.exit_code
+        return self._stopper.exit_code if self._stopper() else 143
 
-    def _samples(self) -> list[dict[str, Any]]:
-        """What the captioner says about a few images of dev, beside what a person said."""
-        references: dict[int, str] = {}
-        for pair in self._dev_pairs:
-            references.setdefault(pair.image_id, pair.caption)
-            if len(references) == SAMPLES:
-                break
-        if not references:
-            return []
-        with closing(self._source.batches([list(references)])) as loaded:
-            captions = self._learner.greedy(self._source.grids(next(loaded)))
-        return [
-            {"image_id": image_id, "caption": self._vocabulary.decode(ids), "reference": reference}
-            for (image_id, reference), ids in zip(references.items(), captions, strict=True)
-        ]
-
-    def _tell_result(self, gauge: MemoryGauge) -> None:
-        state, mean_s = self.state, self._clock.mean_s
+    def _tell_result(self, memory: Memory) -> None:
+        state, mean_s = self.state, self.clock.mean_s
+        spec = self._spec
+        samples = self.evaluation.samples() if spec.evaluate else []
+        java = self._java_scores()
         self._events.result(
             "train",
             {
-                "mode": self._spec.mode,
+                "mode": spec.mode,
                 "steps": state.step,
                 "epochs_done": state.epoch,
-                "batch_size": self._spec.batch_size,
+                "batch_size": spec.batch_size,
                 "first_loss": _mean(state.first),
                 "last_loss": _mean(state.last),
                 "val_loss": state.val_loss,
-                "steps_timed": self._clock.counted,
-                "step_s": self._clock.median_s,
-                "pairs_per_s": self._spec.batch_size / mean_s if mean_s else None,
-                "data_wait_share": self._clock.wait_share(),
-                "peak_memory_bytes": gauge.peak_bytes(),
-                "baseline_memory_bytes": gauge.baseline_bytes,
-                "memory_kind": gauge.kind,
-                "checkpoint": str(checkpoint.last_path(self._spec)),
-                "trained_parameters": self._learner.parameters,
-                "samples": self._samples(),
+                "metrics": state.scores,
+                "java_metrics": java,
+                "best": {"by": self.decides, "value": state.best, "step": state.best_step},
+                "steps_timed": self.clock.counted,
+                "step_s": self.clock.median_s,
+                "pairs_per_s": spec.batch_size / mean_s if mean_s else None,
+                "epoch_s": mean_s * self.steps_an_epoch if mean_s else None,
+                "data_wait_share": self.clock.wait_share(),
+                **memory.facts(spec.batch_size // self._ranks.world, self._ranks.world),
+                "checkpoint": str(checkpoint.last_path(spec)),
+                "checkpoint_bytes": checkpoint.bytes_kept(spec),
+                "logs": spec.logs,
+                "trained_parameters": self.learner.parameters,
+                "samples": samples,
             },
         )
+
+    def _java_scores(self) -> dict[str, float]:
+        """The scores of the field's Java programs over the validation images, where they are asked for."""
+        if self._java is None or not self.evaluation.written or not self._spec.evaluate:
+            return {}
+        said = self.evaluation.captions()
+        if said is None or not self._ranks.first:
+            return {}
+        self._events.phase("METEOR and the Penn Treebank tokenizer")
+        try:
+            scores = java_scores(self._java, said, self.evaluation.written)
+        except Problem as problem:
+            if self._spec.java == "always":
+                raise
+            self._events.warning(f"The scores that need Java were left out: {problem.what}")
+            return {}
+        self._tell({f"java_{name}": value for name, value in scores.items()}, "val")
+        return scores
 
 
 def _mean(losses: Sequence[float]) -> float | None:
     return sum(losses) / len(losses) if losses else None
-
-
-def _check(spec: TrainSpec) -> None:
-    """Refuse what no data could make right, before anything is loaded."""
-    if spec.mode not in MODES:
-        raise BadRequest(f"{spec.mode!r} is no way to train.", f"Use {' or '.join(MODES)}.")
-    least = {
-        "batch_size": 1,
-        "epochs": 1,
-        "warmup": 0,
-        "workers": 0,
-        "max_steps": 1,
-        "max_val_batches": 1,
-        "min_word_count": 1,
-    }
-    for name, lowest in least.items():
-        value = getattr(spec, name)
-        if value is not None and value < lowest:
-            raise BadRequest(f"{name} is {value}.", f"It has to be {lowest} or more.")
-    if not 0 < spec.learning_rate < math.inf:
-        raise BadRequest(f"learning_rate is {spec.learning_rate}.", "It has to be above 0, e.g. 1e-4.")
-    if not spec.exp_name or "/" in spec.exp_name:
-        raise BadRequest(f"{spec.exp_name!r} cannot name checkpoints.", "Use a name without a slash.")
-    if spec.size.d_model % spec.size.heads:
-        raise BadRequest(
-            f"d_model {spec.size.d_model} is not a multiple of {spec.size.heads} heads.", "Change one of both."
-        )

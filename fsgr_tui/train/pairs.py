@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,15 +39,27 @@ class EncodedPairs:
         """Image ids of some pairs."""
         return [int(number) for number in self.image_ids[list(members)]]
 
+    def words(self, members: Sequence[int]) -> int:
+        """How many words, ends included, are to be said in some pairs."""
+        return int(sum(self._starts[number + 1] - self._starts[number] - 1 for number in members))
+
     def tokens(self, members: Sequence[int]) -> Tensor:
         """Captions of some pairs, int64 (pairs, longest), padded at the end."""
         rows = [self._tokens[self._starts[number] : self._starts[number + 1]].long() for number in members]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
 
 
+def captions_by_image(pairs: Iterable[Pair]) -> dict[int, list[str]]:
+    """What people wrote about each image, images and captions in the order of the pairs."""
+    captions: dict[int, list[str]] = {}
+    for pair in pairs:
+        captions.setdefault(pair.image_id, []).append(pair.caption)
+    return captions
+
+
 @dataclass(frozen=True)
 class EpochOrder:
-    """The batches of each epoch: shuffled by seed and epoch alone, so that a resumed run finds its place again.
+    """The batches of each epoch, of pairs or of images: shuffled by seed and epoch alone, so that a resumed run finds its place again.
 
     Attributes:
         pairs: how many there are.

@@ -28,7 +28,7 @@ from fsgr_tui.extract.encoder import make_encoder  # noqa: E402
 from fsgr_tui.features.images import Image, read_image_list, write_image_list  # noqa: E402
 from fsgr_tui.features.reader import MissingIds  # noqa: E402
 from fsgr_tui.train.data import PrecomputedGrids, RealtimeGrids  # noqa: E402
-from fsgr_tui.train.loop import train  # noqa: E402
+from fsgr_tui.train.run import train  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -64,6 +64,8 @@ class Data:
             "max_steps": 4,
             "workers": 0,
             "device": "cpu",
+            "beam": 2,
+            "java": "never",
             **changes,
         }
         return TrainSpec(**given)
@@ -231,7 +233,9 @@ def test_the_result_tells_times_memory_and_captions(both):
 
 def test_phases_and_validations_are_told_for_every_epoch(both):
     phases = [event.name for event in both["precomputed"].all(Phase)]
-    assert phases == ["epoch 1 of 20", "validate", "epoch 2 of 20", "validate"]
+    each = ["validate", "caption"]
+    # The last one is of the samples in the result.
+    assert phases == ["epoch 1 of 20", *each, "epoch 2 of 20", *each, "caption"]
     validated = [event.step for event in both["precomputed"].all(Metric) if "val_loss" in event.values]
     assert validated == [PER_EPOCH, PER_EPOCH + 3]
 

@@ -10,8 +10,8 @@ from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot  # noqa:
 from fsgr_tui.core.training import TrainSpec  # noqa: E402
 from fsgr_tui.extract.device import chosen_device  # noqa: E402
 from fsgr_tui.train import checkpoint  # noqa: E402
-from fsgr_tui.train.device import MemoryGauge, arithmetic  # noqa: E402
-from fsgr_tui.train.learner import BAD_STEPS_IN_A_ROW, LossGuard  # noqa: E402
+from fsgr_tui.train.device import Memory, arithmetic  # noqa: E402
+from fsgr_tui.train.guard import BAD_STEPS_IN_A_ROW, LossGuard  # noqa: E402
 from fsgr_tui.train.timing import StepClock  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -170,7 +170,7 @@ def test_a_cpu_computes_in_full_precision_whatever_is_asked():
 
 
 def test_the_memory_of_a_cpu_run_is_the_process_and_its_peak_is_no_less_than_its_baseline():
-    gauge = MemoryGauge(torch.device("cpu"))
+    gauge = Memory(torch.device("cpu"))
     held = torch.ones(20_000_000)
     assert gauge.kind == "process RSS"
     assert gauge.peak_bytes() >= gauge.baseline_bytes > 10_000_000

@@ -1,0 +1,139 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pycocoevalcap.cider.cider")
+
+from fsgr_tui.core.errors import MachineCannot  # noqa: E402
+from fsgr_tui.core.training import METRICS  # noqa: E402
+from fsgr_tui.train import java, metrics  # noqa: E402
+from fsgr_tui.train.reward import Reward  # noqa: E402
+
+REFERENCES = {
+    9: ["a red circle above a blue square", "a blue square below a red circle", "two shapes on a plain background"],
+    25: ["a small green star left of a white ring", "there is a white ring to the right of a green star"],
+    30: ["a black cross in the middle of the picture", "one shape a black cross in the middle of the picture"],
+}
+SAID = {9: "a red circle above a square", 25: "a white ring", 30: "a black cross in the middle of the picture"}
+
+
+def test_captions_that_repeat_their_references_get_the_full_marks():
+    scores = metrics.score({image: written[0] for image, written in REFERENCES.items()}, REFERENCES)
+    assert tuple(scores) == METRICS
+    for name in ("bleu_1", "bleu_4", "rouge_l"):
+        assert scores[name] == pytest.approx(1.0)
+    assert scores["cider"] > 4
+
+
+def test_captions_of_other_images_score_lower():
+    own = metrics.score(SAID, REFERENCES)
+    images = list(SAID)
+    others = dict(zip(images, [SAID[images[number - 1]] for number in range(3)], strict=True))
+    assert all(metrics.score(others, REFERENCES)[name] < own[name] for name in METRICS)
+
+
+def test_no_images_have_no_scores():
+    assert metrics.score({}, {}) == {}
+
+
+def test_the_reward_is_the_packages_cider_d_over_the_same_corpus():
+    from pycocoevalcap.cider.cider import Cider
+
+    _, expected = Cider().compute_score(REFERENCES, {image: [caption] for image, caption in SAID.items()})
+    reward = Reward(REFERENCES)
+    assert [reward(image, [SAID[image]])[0] for image in REFERENCES] == pytest.approx(list(expected))
+    assert expected.min() > 0
+
+
+def test_the_reward_of_a_caption_does_not_depend_on_its_neighbours():
+    reward = Reward(REFERENCES)
+    together = reward(9, ["a red circle", "a blue square", ""])
+    assert together == [reward(9, [caption])[0] for caption in ("a red circle", "a blue square", "")]
+    assert together[2] == 0.0
+
+
+def test_a_metric_that_is_exactly_zero_is_told():
+    scores = metrics.score(dict.fromkeys(REFERENCES, "yes no"), REFERENCES)
+    assert scores["cider"] == 0.0
+    (told,) = metrics.doubts(scores, dict.fromkeys(REFERENCES, "yes no"))
+    assert "cider" in told
+    assert "exactly 0" in told
+
+
+def test_a_single_image_is_told_to_have_no_cider():
+    one = {9: SAID[9]}
+    (told,) = metrics.doubts(metrics.score(one, REFERENCES), one)
+    assert "single image" in told
+
+
+def test_empty_captions_and_one_sentence_for_all_are_told():
+    said = dict.fromkeys(range(12), "a circle")
+    assert any("same sentence" in line for line in metrics.doubts({"cider": 0.5}, said))
+    assert any("12 of 12 captions are empty" in line for line in metrics.doubts({}, dict.fromkeys(range(12), "")))
+    assert not metrics.doubts(metrics.score(SAID, REFERENCES) | {"bleu_4": 0.1}, SAID)
+
+
+def program(folder: Path, script: str) -> Path:
+    path = folder / "java"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_a_missing_java_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert java.find_java() == "there is no `java` in PATH"
+
+
+def test_a_java_that_does_not_run_is_told_with_what_it_said(monkeypatch, tmp_path):
+    path = program(tmp_path, "echo 'Error: could not find libjava.so' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    told = java.find_java()
+    assert told == f"{path} does not run: exit code 1, Error: could not find libjava.so"
+
+
+def test_a_java_that_works_is_found_also_behind_a_path_with_a_space(monkeypatch, tmp_path):
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    path = program(folder, "echo 'openjdk version \"17\"' >&2")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    assert java.find_java() == java.Java(str(path), 'openjdk version "17"')
+
+
+def test_a_tokenizer_that_dies_names_itself_and_the_way_round(tmp_path):
+    fake = java.Java(str(program(tmp_path, "echo 'OutOfMemoryError' >&2; exit 1")), "fake")
+    with pytest.raises(
+        MachineCannot, match=r"the tokenizer \(Java\) ended with exit code 1: OutOfMemoryError"
+    ) as fault:
+        java.java_scores(fake, SAID, REFERENCES)
+    assert "--java never" in fault.value.fix
+
+
+def test_a_locale_with_decimal_commas_reaches_no_java_program(monkeypatch, tmp_path):
+    monkeypatch.setenv("LC_ALL", "it_IT.UTF-8")
+    seen = tmp_path / "seen"
+    fake = java.Java(str(program(tmp_path, f'echo "$LC_ALL $*" > "{seen}"; echo "a b"')), "fake")
+    assert java.ptb_words(fake, tmp_path, ["A b."]) == ["a b"]
+    assert seen.read_text().startswith("C.UTF-8 -Duser.language=en -Duser.country=US -Dfile.encoding=UTF-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(isinstance(java.find_java(), str), reason="needs a Java that works")
+def test_the_java_free_words_are_those_of_the_java_tokenizer():
+    found, folder = java.find_java(), java.package_folder()
+    said = [
+        "A man's red T-shirt isn't 3.5 m long, is it?",
+        "The dog's \"toy\" -- a caf\u00e9 chair; they're here!",
+        "Two people at 10:30, in the U-shaped room...",
+    ]
+    assert java.ptb_words(found, folder, said) == [metrics.split_words(sentence) for sentence in said]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(isinstance(java.find_java(), str), reason="needs a Java that works")
+def test_meteor_is_scored_where_java_works():
+    scores = java.java_scores(java.find_java(), SAID, REFERENCES)
+    assert {name: scores[name] for name in METRICS} == pytest.approx(metrics.score(SAID, REFERENCES))
+    assert 0.2 < scores["meteor"] < 1
