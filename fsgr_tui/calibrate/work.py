@@ -200,7 +200,8 @@ class _Bench:
         batch = fitting_batch(wanted, per_image_s, SHARES[stage] * self._spec.seconds, fixed_s)
         if batch < wanted:
             self._notes.append(
-                f"{stage}: batches of {batch} instead of {wanted}, so that enough of them fit into {self._spec.seconds:g} s."
+                f"{stage}: batches of {batch} instead of {wanted}, so that enough of them fit into {self._spec.seconds:g} s; "
+                "more --seconds allow larger ones."
             )
         return batch
 

@@ -12,22 +12,22 @@ from fsgr_tui.core.calibration import MemoryLine
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes
 
-LEAST_SECONDS = 5
-"""Below this no stage gets the windows that a span needs, even with a small tower."""
+LEAST_SECONDS, MOST_SECONDS = 5, 3600
+"""Below this no stage gets the windows that a span needs, even with a small tower; above it, it is a slip of the keyboard."""
 
 LEAST_SPANS = 3
 WINDOWS = 5
 """Windows that a rate is taken from: lowest, median and highest of them are its span."""
 
 SHARES: dict[str, float] = {
-    "decode with one worker": 0.06,
-    "decode with all workers": 0.08,
-    "encode": 0.12,
-    "extract": 0.14,
-    "write": 0.06,
-    "read": 0.06,
-    "train realtime": 0.17,
-    "train precomputed": 0.11,
+    "decode with one worker": 0.05,
+    "decode with all workers": 0.07,
+    "encode": 0.11,
+    "extract": 0.12,
+    "write": 0.05,
+    "read": 0.05,
+    "train realtime": 0.15,
+    "train precomputed": 0.10,
 }
 """Stages in their order, with their shares of the time. What is left is for their warm-up; a step through the tower takes
 longest, so it gets most."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core import coco, jsontext
-from fsgr_tui.core.bench import LEAST_SECONDS, BenchSpec, scratch_pid, speed_up
+from fsgr_tui.core.bench import LEAST_SECONDS, MOST_SECONDS, BenchSpec, scratch_pid, speed_up
 from fsgr_tui.core.calibration import Calibration, machine_words, read_calibration
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
@@ -118,9 +118,10 @@ def prepare(request: BenchRequest, disks: DiskSystem = LOCAL_DISKS) -> PreparedB
         BadRequest: too little time, an unknown model, or a folder that is missing, empty or of the wrong kind.
         MachineCannot: missing packages or weights, a folder that cannot be read or written, or no space.
     """
-    if request.seconds < LEAST_SECONDS:
+    if not LEAST_SECONDS <= request.seconds <= MOST_SECONDS:
+        wrong = "too much" if request.seconds > MOST_SECONDS else "too little"
         raise BadRequest(
-            f"--seconds {request.seconds:g} is too little: eight rates with their spans need {LEAST_SECONDS} or more.",
+            f"--seconds {request.seconds:g} is {wrong}: eight rates with their spans need {LEAST_SECONDS} to {MOST_SECONDS}.",
             "Leave it out for 30.",
         )
     tower = find_model(request.model.clip_model)

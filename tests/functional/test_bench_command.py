@@ -136,6 +136,8 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path):
     ("flags", "code", "told"),
     [
         (("--seconds", "2"), 2, "--seconds 2 is too little"),
+        (("--seconds", "nan"), 2, "--seconds nan is too little"),
+        (("--seconds", "inf"), 2, "--seconds inf is too much"),
         (("--image-root", "nowhere"), 2, "The image root nowhere is not there"),
         (("--image-root", "empty"), 2, "There are no images in empty"),
         (("--features-dir", "file/features"), 2, "file is a file"),

@@ -96,8 +96,8 @@ def test_rates_read_well(value, unit, words):
     assert rate_words(value, unit) == words
 
 
-def test_the_shares_of_the_stages_leave_a_fifth_for_warming_up():
-    assert sum(SHARES.values()) == pytest.approx(0.8)
+def test_the_shares_of_the_stages_leave_three_tenths_for_warming_up():
+    assert sum(SHARES.values()) == pytest.approx(0.7)
 
 
 def test_a_scratch_folder_tells_its_host_and_process():
