@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "Train a caption model, in realtime or on precomputed features.",
     "bench": "Measure this machine in half a minute; later plans use its rates.",
     "run": "Run any command, or a plan of several, as jobs that belong to no terminal.",
+    "integrate": "What a lab's checkout needs to read feature files, as a diff; applied when told.",
     "jobs": "List the jobs and how they stand.",
     "logs": "Show a job's log.",
     "attach": "Watch a running job.",
@@ -80,9 +81,9 @@ class Program(click.Group):
 )
 @click.version_option(__version__, prog_name="fsgr-tui")
 @click.option("--image-root", type=click.Path(), help="Image root that the screen shows first.")
-@click.option("--features-dir", type=click.Path(), default="features", show_default=True, help="Where features go.")
+@click.option("--features-dir", type=click.Path(), help="Where features go.  [default: features]")
 @click.pass_context
-def program(ctx: click.Context, image_root: str | None, features_dir: str) -> None:
+def program(ctx: click.Context, image_root: str | None, features_dir: str | None) -> None:
     """Open the screen when no command was given."""
     if ctx.invoked_subcommand is None:
         from fsgr_tui.cli import screen

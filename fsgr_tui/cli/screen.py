@@ -9,7 +9,7 @@ from fsgr_tui.cli import text
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST
 
 
-def open_screen(image_root: str | None, features_dir: str) -> int:
+def open_screen(image_root: str | None, features_dir: str | None) -> int:
     """Run the screen until the user leaves it.
 
     Returns:

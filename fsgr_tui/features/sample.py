@@ -169,7 +169,8 @@ def _thumbnail(picture: NDArray[np.generic]) -> NDArray[np.float64]:
     grey = picture.astype(np.float64).mean(axis=-1)
     side = len(grey) // THUMBNAIL * THUMBNAIL
     blocks = grey[:side, :side].reshape(THUMBNAIL, side // THUMBNAIL, THUMBNAIL, side // THUMBNAIL)
-    return blocks.mean(axis=(1, 3)).ravel()
+    brightness: NDArray[np.float64] = blocks.mean(axis=(1, 3)).ravel()
+    return brightness
 
 
 def _rows(values: NDArray[np.float64], columns: int) -> tuple[tuple[float | None, ...], ...]:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -20,8 +21,10 @@ from textual.screen import Screen
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.tui.intent_form import Wanted
-from fsgr_tui.tui.look import THEME
+from fsgr_tui.tui.light import LightFilter
+from fsgr_tui.tui.look import LIGHT, THEME
 from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, HarmlessFilter
+from fsgr_tui.tui.remembered import Remembered
 from fsgr_tui.tui.screens.place import Place, own_keys
 from fsgr_tui.tui.screens.plan import PlanPlace
 from fsgr_tui.tui.seen import JobsSeen
@@ -60,6 +63,7 @@ class ScreenApp(App[int]):
         Binding("2", "place('run')", "Go to Run", show=False),
         Binding("3", "place('jobs')", "Go to Jobs", show=False),
         Binding("4", "place('features')", "Go to Features", show=False),
+        Binding("T", "other_theme", "Light or dark", show=False),
         Binding("ctrl+z", "suspend_process", show=False),
     ]
 
@@ -76,13 +80,21 @@ class ScreenApp(App[int]):
         image_root: str | None,
         features_dir: str,
         *,
+        intent: Intent | None = None,
+        remembered: Remembered | None = None,
         ascii_only: bool = False,
         driver_class: type[Driver] | None = None,
     ) -> None:
+        """Make the app.
+
+        Args:
+            remembered: of earlier starts; None neither greets nor remembers.
+        """
         super().__init__(driver_class=driver_class)
         self.crash = ""
+        self._remembered = remembered
         self._services = services
-        self._wanted = Wanted(Intent(), image_root, features_dir)
+        self._wanted = Wanted(intent or Intent(), image_root, features_dir)
         self._plan: Plan | None = None
         self._seen = JobsSeen()
         self._chosen_job = ""
@@ -94,8 +106,10 @@ class ScreenApp(App[int]):
         for name in NAMES:
             self.add_mode(name, partial(self._place, name))
         self.animation_level = "none"
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        self._light = LightFilter()
+        for theme in (THEME, LIGHT):
+            self.register_theme(theme)
+        self.theme = LIGHT.name if remembered is not None and remembered.theme == "light" else THEME.name
 
     @property
     def last_words(self) -> tuple[str, ...]:
@@ -104,7 +118,8 @@ class ScreenApp(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own filters, and those for terminals that show less; without colour, nothing may turn into one."""
-        return [*([] if self.no_color else super().get_line_filters()), *self._plain]
+        light = [self._light] if self.theme == LIGHT.name and not self.no_color else []
+        return [*([] if self.no_color else super().get_line_filters()), *light, *self._plain]
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette offers what has a key here, and nothing else."""
@@ -127,6 +142,12 @@ class ScreenApp(App[int]):
         """Go to the extraction form."""
         self.action_place("run")
 
+    def action_other_theme(self) -> None:
+        """Change between dark and light."""
+        light = self.theme != LIGHT.name
+        self.theme = LIGHT.name if light else THEME.name
+        self._remember(theme="light" if light else "dark")
+
     def action_help(self) -> None:
         """Explain what is in front of the user."""
         from fsgr_tui.tui.screens.asking import Help
@@ -142,6 +163,8 @@ class ScreenApp(App[int]):
         for place in self._places.values():
             place.show_plan(message.plan, self._wanted.features_dir)
         self._fill_top_lines()
+        if self._remembered is not None and not self._remembered.greeted:
+            self._greet(message.plan)
 
     def on_plan_place_intent_wanted(self) -> None:
         """Open the intent's form."""
@@ -200,6 +223,26 @@ class ScreenApp(App[int]):
         if new is not None:
             self._wanted = new.wanted
             self._plan_place.take(new.wanted, new.plan)
+            if self._remembered is not None:
+                self._keep(self._remembered.with_wanted(str(Path.cwd()), new.wanted))
+
+    def _greet(self, plan: Plan) -> None:
+        from fsgr_tui.tui.greeting import greeting
+
+        self._remember(greeted=True)
+        self.push_screen(greeting(plan))
+
+    def _remember(self, **changes: object) -> None:
+        if self._remembered is not None:
+            self._keep(msgspec.structs.replace(self._remembered, **changes))
+
+    def _keep(self, remembered: Remembered) -> None:
+        self._remembered = remembered
+        self._save(remembered)
+
+    @work(thread=True, group="remember")
+    def _save(self, remembered: Remembered) -> None:
+        self._services.remember(remembered)
 
     def _fill_top_lines(self) -> None:
         words = TopWords(_where(self._plan) if self._plan else (), len(self._seen.running))

@@ -8,26 +8,45 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
+from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.plain import first_environment, shows_unicode
+from fsgr_tui.tui.remembered import load
 from fsgr_tui.tui.services import real_services
 from fsgr_tui.tui.terminal import TerminalDriver, leave_on_signals
 
+DEFAULT_FEATURES_DIR = "features"
 WORKERS_MAY_END_S = 0.3
 
 
-def run_screen(image_root: str | None, features_dir: str) -> int:
+def run_screen(image_root: str | None, features_dir: str | None) -> int:
     """Show the screen of this machine; returns the exit code."""
     return run_app(real_app(image_root, features_dir))
 
 
-def real_app(image_root: str | None, features_dir: str) -> ScreenApp:
-    """The app on this machine's services and this process's terminal."""
+def real_app(image_root: str | None, features_dir: str | None) -> ScreenApp:
+    """The app on this machine's services and this process's terminal.
+
+    What was planned in this folder before comes back, unless another place is named now.
+    """
+    remembered = load()
+    kept = remembered.wanted(str(Path.cwd())) if image_root is None and features_dir is None else None
+    wanted = kept or Wanted(Intent(), image_root, features_dir or DEFAULT_FEATURES_DIR)
     ascii_only = not shows_unicode(sys.stdout, first_environment())
-    return ScreenApp(real_services(), image_root, features_dir, ascii_only=ascii_only, driver_class=TerminalDriver)
+    return ScreenApp(
+        real_services(),
+        wanted.image_root,
+        wanted.features_dir,
+        intent=wanted.intent,
+        remembered=remembered,
+        ascii_only=ascii_only,
+        driver_class=TerminalDriver,
+    )
 
 
 def run_app(app: ScreenApp) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
     from fsgr_tui.features.sample import Sample
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
+    from fsgr_tui.tui.remembered import Remembered
     from fsgr_tui.tui.watching import RunWatch
 
 P = ParamSpec("P")
@@ -55,6 +56,7 @@ class Services:
         files: feature files in a folder, and those among further paths that are there.
         check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
         look: one image of a feature file, by its place in it, with the similarity to a patch when one is named.
+        remember: keeps what the next start shall know.
         now: Unix time in seconds.
     """
 
@@ -68,6 +70,7 @@ class Services:
     files: Callable[[str, Iterable[str]], tuple[FoundFile, ...]]
     check: Callable[[str, str, Tell], CheckReport]
     look: Callable[[str, int, tuple[int, int] | None], Sample]
+    remember: Callable[[Remembered], None]
     now: Callable[[], float]
 
 
@@ -75,7 +78,8 @@ def real_services() -> Services:
     """The services of this machine."""
     return Services(
         plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
-        files=_told(_files), check=_told(_check), look=_told(_look), now=time.time,
+        files=_told(_files), check=_told(_check), look=_told(_look),
+        remember=_remember, now=time.time,
     )  # fmt: skip
 
 
@@ -175,3 +179,9 @@ def _look(path: str, position: int, patch: tuple[int, int] | None) -> Sample:
     from fsgr_tui.service import looking
 
     return looking.look(path, position=position, patch=patch)
+
+
+def _remember(remembered: Remembered) -> None:
+    from fsgr_tui.tui import remembered as memory
+
+    memory.save(remembered)

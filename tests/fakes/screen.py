@@ -25,6 +25,7 @@ from fsgr_tui.features.values import CheckRow
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
 from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.remembered import Remembered
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from fsgr_tui.tui.services import FoundFile, Services
 
@@ -145,6 +146,7 @@ class World:
     started: list[ExtractRequest] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     checked: list[tuple[str, str]] = field(default_factory=list)
+    remembered: list[Remembered] = field(default_factory=list)
     hold: threading.Event | None = None
 
     def plan(self, intent: Intent, image_root: str | None, _features_dir: str) -> Plan:
@@ -216,11 +218,14 @@ class World:
     def services(self) -> Services:
         return Services(
             plan=self.plan, replan=self.replan, workers=lambda: 8, prepare=self.prepare, start=self.start, jobs=self.jobs,
-            stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look, now=lambda: NOW,
+            stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look,
+            remember=self.remembered.append, now=lambda: NOW,
         )  # fmt: skip
 
-    def app(self, image_root: str | None = ROOT, *, ascii_only: bool = False) -> ScreenApp:
-        return ScreenApp(self.services(), image_root, FEATURES, ascii_only=ascii_only)
+    def app(
+        self, image_root: str | None = ROOT, *, ascii_only: bool = False, remembered: Remembered | None = None
+    ) -> ScreenApp:
+        return ScreenApp(self.services(), image_root, FEATURES, remembered=remembered, ascii_only=ascii_only)
 
 
 FILES = (

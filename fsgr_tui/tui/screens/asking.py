@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Key
 from textual.screen import ModalScreen
 
 from fsgr_tui.core.units import printable
@@ -37,6 +38,28 @@ class Question(ModalScreen[bool]):
     def action_answer(self, answer: bool) -> None:
         """Give the answer back."""
         self.dismiss(answer)
+
+
+class Greeting(ModalScreen[None]):
+    """What was found at the first start, and the one next step. Any key closes it, and does what it does elsewhere."""
+
+    def __init__(self, found: tuple[str, ...], verdict: Text, step: Text) -> None:
+        super().__init__()
+        self._words = layout.lines(
+            Text("Found here", "bold"), *(printable(line) for line in found), "", verdict, "", step
+        )
+
+    def compose(self) -> ComposeResult:
+        """What was found, what follows, what next."""
+        with Vertical(classes="box"):
+            yield Words(self._words)
+
+    def on_key(self, event: Key) -> None:
+        """Close, and hand the key on to the place below."""
+        event.stop()
+        self.dismiss(None)
+        if event.key not in ("escape", "enter", "space"):
+            self.app.call_after_refresh(self.app.simulate_key, event.key)
 
 
 class Help(ModalScreen[None]):

@@ -123,6 +123,9 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
 
     def on_intent_screen_planned(self, message: Planned) -> None:
         """Show the verdict, or the fault at its field."""
+        if not self.is_current:
+            # A plan for an earlier keystroke came first, was the same, and has closed the form.
+            return
         form = self.query_one(Form)
         if isinstance(message.outcome, Problem):
             self._show_fault(field_of(FIELDS, form.values, message.outcome.what, message.outcome.fix), message.outcome)
