@@ -25,6 +25,16 @@ _QUOTA_BLOCK_BYTES: Final = 1024  # quota(1) counts space in KiB, whatever the f
 _NUMBER: Final = r"\s+(\d+)"
 _QUOTA_ROW: Final = re.compile(rf"\s*(?P<mount>/.*?){_NUMBER}\*?{_NUMBER * 3}{_NUMBER}\*?{_NUMBER * 3}\s*")
 
+# File systems whose quotas quota(1) does not know, and the commands that tell them.
+_OWN_QUOTA: Final = {
+    "lustre": "lfs quota -u $USER",
+    "gpfs": "mmlsquota",
+    "beegfs": "beegfs-ctl --getquota --uid $USER",
+    "panfs": "pan_quota",
+    "ceph": "getfattr -n ceph.quota.max_bytes",
+    "wekafs": "weka fs quota list",
+}
+
 T = TypeVar("T")
 
 
@@ -168,7 +178,12 @@ def probe_disk(
         quota = Quota(looked, looked)
     else:
         # quota(1) names a device by one of its mount points, not always by the one that leads to this path.
-        quota = _ask_quota(system, {other.point for other in (mount, *mounts) if other.device == mount.device})
+        own = _OWN_QUOTA.get(mount.filesystem)
+        quota = (
+            _unchecked(mount.filesystem, own)
+            if own
+            else _ask_quota(system, {other.point for other in (mount, *mounts) if other.device == mount.device})
+        )
     return Disk(
         path=asked,
         mount=mount.point,
@@ -255,6 +270,11 @@ def _look(system: DiskSystem, path: str) -> _Space:
         inodes_free=counts.f_favail if counts.f_files else Unknown("this file system reports no inode count"),
         writable=system.may_create_in(directory),
     )
+
+
+def _unchecked(filesystem: str, command: str) -> Quota:
+    told = Unknown(f"quota not checked: {filesystem} tells it by `{command}` alone")
+    return Quota(told, told)
 
 
 def _ask_quota(system: DiskSystem, mount_points: Collection[str]) -> Quota:

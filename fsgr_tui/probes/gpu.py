@@ -14,7 +14,8 @@ import msgspec
 
 from fsgr_tui.core.machine import Gpu, GpuReport
 from fsgr_tui.core.units import GIB, Unknown, format_gib, printable
-from fsgr_tui.probes.nvml import DriverRefused, GpuDriver, Handle, NvmlCode, NvmlDriver, as_text
+from fsgr_tui.probes.nvml import DriverRefused, GpuDriver, Handle, NvmlCode, NvmlDriver, as_text, load_nvml
+from fsgr_tui.probes.smi import SmiDriver, is_there
 
 PROBE_TIMEOUT_S: Final = 3.0
 
@@ -35,14 +36,15 @@ def probe_gpus(
     Never raises, and never waits longer than `timeout_s`: a driver that hangs is left behind in a daemon thread.
 
     Args:
-        driver: where the readings come from; NVML when not given.
+        driver: where the readings come from; NVML when not given, or nvidia-smi where NVML cannot be used.
         environ: for CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER; this process's own when not given.
         timeout_s: how long the driver may take for everything together.
     """
-    asked = NvmlDriver() if driver is None else driver
     settings = dict(os.environ if environ is None else environ)
     answers: SimpleQueue[GpuReport] = SimpleQueue()
-    probe = threading.Thread(target=lambda: answers.put(_report(asked, settings)), name="gpu-probe", daemon=True)
+    probe = threading.Thread(
+        target=lambda: answers.put(_report(driver or _local_driver(), settings)), name="gpu-probe", daemon=True
+    )
     probe.start()
     try:
         return answers.get(timeout=timeout_s)
@@ -77,6 +79,16 @@ class _Choice(NamedTuple):
 
     units: tuple[_Unit, ...]
     ended_by: str = ""
+
+
+def _local_driver() -> GpuDriver:
+    """NVML; nvidia-smi where the package or its library is missing, but the program is here (WSL, NixOS, containers)."""
+    try:
+        load_nvml()
+    except (DriverRefused, ImportError):
+        if is_there():
+            return SmiDriver()
+    return NvmlDriver()
 
 
 def _report(driver: GpuDriver, environ: Mapping[str, str]) -> GpuReport:

@@ -244,6 +244,19 @@ def test_without_a_quota_command_the_quota_is_said_to_be_unchecked():
     assert disk.free_bytes == 500 * 4096
 
 
+@pytest.mark.parametrize(
+    ("filesystem", "command"), [("lustre", "lfs quota"), ("gpfs", "mmlsquota"), ("beegfs", "beegfs-ctl")]
+)
+def test_a_file_system_with_a_quota_command_of_its_own_is_not_called_free_of_quotas(filesystem, command):
+    disks = FakeDisks(
+        mountinfo=f"40 27 8:1 / /data rw - {filesystem} server:/data rw\n", quota="Disk quotas for user ann: none\n"
+    )
+    reason = probe_disk("/data", disks).quota_bytes.reason
+    assert reason.startswith("quota not checked")
+    assert command in reason
+    assert disks.quota_asked == 0
+
+
 def test_a_quota_command_that_hangs_is_left_behind():
     start = time.perf_counter()
     disk = probe_disk("/data", FakeDisks(quota=threading.Event()))
