@@ -25,6 +25,8 @@ LOST_S = 120.0
 
 TAKE_S = 3.0
 
+_PID_DIGITS = 10
+
 # No locks on this file system (NFS without a lock service, Lustre without -o flock).
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
@@ -138,7 +140,7 @@ def holder_of(path: Path) -> Holder | None:
         fields = path.read_text(errors="replace").split()
     except OSError:
         return None
-    if len(fields) != 2 + len(Host._fields) or not fields[0].isdecimal():
+    if len(fields) != 2 + len(Host._fields) or not fields[0].isdecimal() or len(fields[0]) > _PID_DIGITS:
         return None
     return Holder(int(fields[0]), fields[1], Host(*fields[2:]))
 

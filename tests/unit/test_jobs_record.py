@@ -1,0 +1,218 @@
+"""What a full, slow or broken disk does to a job: it goes on, says so, and loses nothing that can be kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+import time
+
+import msgspec
+import pytest
+
+from fsgr_tui.core.job import JobStatus
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import new_run, write_whole
+from fsgr_tui.jobs.pump import Waiting, pump
+from fsgr_tui.jobs.record import Record
+from tests.fakes.jobs import end_all, ended, started, wait_for
+
+
+@pytest.fixture(autouse=True)
+def _no_job_stays(own_runs):
+    yield
+    end_all()
+
+
+class Disk:
+    """A log on a disk that takes nothing for a while, or a few bytes at a time."""
+
+    def __init__(self, refusals: int = 0, most: int = 1 << 20) -> None:
+        self.refusals, self.most, self.log = refusals, most, b""
+
+    def write(self, chunk: bytes) -> int:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.log += chunk[: self.most]
+        return len(chunk[: self.most])
+
+
+def pumped(disk: Disk, output: bytes, **options) -> list[dict]:
+    """Carry output to a disk; returns what the pump told."""
+    source, into = os.pipe()
+    heard, tell = os.pipe()
+    feeding = threading.Thread(target=lambda: (os.write(into, output), os.close(into)))
+    feeding.start()
+    pump(source, disk.write, tell, options.pop("waiting", Waiting()), retry_s=0.01, **options)
+    feeding.join()
+    os.close(tell)
+    with os.fdopen(heard, "rb") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_all_output_is_in_the_log_byte_by_byte():
+    output = bytes(range(256)) * 200 + "训练 ▏50%|\r".encode() + b"no end"
+    disk = Disk(most=1000)
+    assert pumped(disk, output) == []
+    assert disk.log == output
+
+
+def test_output_waits_for_a_disk_that_was_full():
+    disk = Disk(refusals=5)
+    assert pumped(disk, b"epoch 1\nepoch 2\n") == [{"full": "No space left on device"}]
+    assert disk.log == b"epoch 1\nepoch 2\n"
+
+
+def test_what_does_not_fit_in_memory_is_counted_where_it_is_missing():
+    waiting = Waiting(kept_bytes=100)
+    for number in range(10):
+        waiting.put(bytes([48 + number]) * 50)
+    assert waiting.left_bytes == 100
+    disk = Disk()
+    told = pumped(disk, b"end\n", waiting=waiting)
+    assert {"lost": 400} in told
+    assert b"400 bytes of output are missing here" in disk.log
+    assert disk.log.endswith(b"8" * 50 + b"9" * 50 + b"end\n")
+
+
+def test_output_that_no_disk_ever_takes_is_given_up_in_the_end():
+    told = pumped(Disk(refusals=10**9), b"x" * 10, give_up_s=0.05)
+    assert told == [{"full": "No space left on device"}, {"lost": 10}]
+
+
+def test_a_job_whose_log_is_on_a_full_disk_ends_well_and_says_so():
+    run = new_run("command")
+    run.log.symlink_to("/dev/full")
+    code = "import time\nfor i in range(5): print('x' * 100, flush=True); time.sleep(0.1)"
+    control.start(run, "command", ("python3", "-c", code))
+    status = ended(run)
+    assert (status.state, status.exit_code) == ("done", 0)
+    assert any("The log takes nothing (No space left on device)" in notice for notice in status.notices)
+
+
+class Folder:
+    """A run folder whose status cannot be written for a while."""
+
+    def __init__(self, run, refusals=0, pause_s=0.0):
+        self._run, self.refusals, self.pause_s, self.processes = run, refusals, pause_s, run.processes
+
+    def write_status(self, status):
+        time.sleep(self.pause_s)
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._run.write_status(status)
+
+
+def status_of(run) -> JobStatus:
+    return JobStatus(run.name, "running", "command", ("true",), str(run.folder))
+
+
+def test_a_status_is_written_when_space_is_back_and_tells_of_it(capsys):
+    run = new_run("command")
+    record = Record(Folder(run, refusals=2), status_of(run), lambda: None)
+    record.start()
+    record.end(lambda _: {"state": "done", "exit_code": 0}, lambda: False)
+    written = run.recorded_status()
+    assert (written.state, written.exit_code) == ("done", 0)
+    assert "took nothing for" in record.status.notices[-1]
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_a_slow_disk_does_not_hold_up_who_changes_the_status():
+    run = new_run("command")
+    record = Record(Folder(run, pause_s=0.5), status_of(run), lambda: None)
+    record.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    for number in range(100):
+        record.change(note=str(number))
+    assert time.monotonic() - began < 0.2
+    record.end(lambda _: {"state": "done"}, lambda: False)
+    assert run.recorded_status().note == "99"
+
+
+def test_a_disk_that_never_comes_back_can_be_given_up(capsys):
+    run = new_run("command")
+    record = Record(Folder(run, refusals=10**9), status_of(run), lambda: None)
+    record.start()
+    began = time.monotonic()
+    assert record.end(lambda _: {"state": "done"}, lambda: True).state == "done"
+    assert time.monotonic() - began < 3
+
+
+def test_a_fault_in_reading_what_the_job_tells_does_not_end_the_job(capsys):
+    class Broken:
+        has_result = False
+
+        def look(self, status):
+            raise ValueError("a line that nobody expected")
+
+        def cause(self, status, return_code):
+            return None
+
+    run = new_run("command")
+    record = Record(run, status_of(run), lambda: None)
+    record.follow(Broken(), list)
+    record.start()
+    assert wait_for(lambda: "a line that nobody expected" in "".join(record.status.notices))
+    record.end(lambda _: {"state": "done"}, lambda: False)
+    assert run.recorded_status().notices == record.status.notices
+    assert capsys.readouterr().err.count("Traceback") == 1
+
+
+def test_what_the_runner_says_stands_above_what_the_watch_saw():
+    class Slow:
+        has_result = False
+
+        def look(self, status):
+            time.sleep(0.3)
+            return msgspec.structs.replace(status, refused=status.refused + 1)
+
+        def cause(self, status, return_code):
+            return None
+
+    run = new_run("command")
+    record = Record(run, status_of(run), lambda: None)
+    record.follow(Slow(), list)
+    record.start()
+    time.sleep(0.1)
+    record.change(state="stopping")
+    assert wait_for(lambda: record.status.refused >= 1)
+    assert record.status.state == "stopping"
+    record.end(lambda _: {"state": "stopped"}, lambda: False)
+    assert run.recorded_status().state == "stopped"
+
+
+def test_a_file_that_finds_no_room_leaves_no_draft(tmp_path, monkeypatch):
+    (tmp_path / "status.json").write_bytes(b"old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(tmp_path / "status.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+    assert (tmp_path / "status.json").read_bytes() == b"old"
+
+
+def test_rubbish_in_output_arguments_and_variables_passes_through():
+    code = "import os, sys; os.write(1, os.fsencode(sys.argv[1]) + b'|' + os.environb[b'ODD'] + b'|\\xff\\x00\\x1b]0;title\\x07')"
+    odd = os.fsdecode(b"caf\xe9 \n[run] $(x)")
+    run = new_run("command", "训练集-1")
+    control.start(run, "command", ("python3", "-c", code, odd), env={"ODD": odd})
+    assert ended(run).state == "done"
+    assert run.log.read_bytes() == b"|".join([os.fsencode(odd)] * 2) + b"|\xff\x00\x1b]0;title\x07"
+    json.loads(run.status.read_bytes())
+    assert run.read_spec().argv[3] == odd
+
+
+def test_a_child_in_a_latin_1_locale_can_print_everything(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    run = started("print('█▏训练')")
+    assert ended(run).state == "done"
+    assert run.log.read_text("utf-8") == "█▏训练\n"
