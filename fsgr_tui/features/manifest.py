@@ -10,6 +10,8 @@ import h5py
 import msgspec
 import numpy as np
 
+from fsgr_tui.core.errors import FoundFaults
+
 FORMAT_VERSION = 1
 
 ROW_IDS = "row_ids"
@@ -138,7 +140,7 @@ def read_manifest(file: h5py.File) -> Manifest | None:
     """The manifest of an open file; None when the file carries none (files of other programs).
 
     Raises:
-        msgspec.ValidationError: attributes are there, but not those of a manifest this version knows.
+        FoundFaults: attributes are there, but not those of a manifest this version knows.
     """
     attrs = file.attrs
     if "format_version" not in attrs or "clip_model" not in attrs:
@@ -149,7 +151,7 @@ def read_manifest(file: h5py.File) -> Manifest | None:
             continue
         value = attrs[name]
         if name == "versions":
-            values[name] = json.loads(value)
+            values[name] = _json_object(value)
         elif name in _TEXTS:
             values[name] = tuple(part for part in str(value).split(",") if part)
         elif isinstance(value, np.ndarray):
@@ -158,7 +160,21 @@ def read_manifest(file: h5py.File) -> Manifest | None:
             values[name] = value.item()
         else:
             values[name] = value
-    return msgspec.convert(values, Manifest)
+    try:
+        return msgspec.convert(values, Manifest)
+    except msgspec.ValidationError as error:
+        raise FoundFaults(
+            f"The attributes of {file.filename} are no manifest that this version knows: {error}.",
+            "Another program or a newer fsgr-tui wrote them; get the file again, or use a newer version.",
+        ) from None
+
+
+def _json_object(text: Any) -> Any:
+    """What a text says; the text itself where it says nothing, which the manifest's types then refuse."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return text
 
 
 def read_refused(file: h5py.File) -> list[tuple[int, str, str]]:

@@ -362,6 +362,15 @@ def test_keys_without_a_grid_are_told(tmp_path, content, reason):
     assert reason in report.headline
 
 
+@pytest.mark.parametrize("versions", ["{}", "no JSON"])
+def test_attributes_that_are_no_manifest_are_told_with_the_file(tmp_path, versions):
+    path = legacy(tmp_path / "old.hdf5", smooth_rows(40))
+    with h5py.File(path, "r+") as file:
+        file.attrs["clip_model"], file.attrs["format_version"], file.attrs["versions"] = "ViT-B-16", 9, versions
+    with pytest.raises(FoundFaults, match=r"attributes of .*old\.hdf5 are no manifest"):
+        checked(path)
+
+
 # ---- class tokens
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
-from fsgr_tui.features.manifest import GLOBAL, Manifest, read_manifest, read_refused
+from fsgr_tui.features.manifest import GLOBAL, read_manifest, read_refused
 from fsgr_tui.features.reader import Layout, MissingIds, NotAFeatureFile, open_hdf5
 
 FEATURES, IDS = "features", "ids"
@@ -53,7 +53,7 @@ class PackedRows:
                 ids=tuple(sorted(ids)),
                 row_shape=self._features.data.shape[1:],
                 dtype=self._features.data.dtype.name,
-                manifest=_manifest(self._file, path),
+                manifest=read_manifest(self._file),
                 refused=tuple(read_refused(self._file)),
                 global_width=self._class_tokens.data.shape[1] if self._class_tokens else 0,
             )
@@ -149,10 +149,3 @@ def is_packed(file: h5py.File) -> bool:
     """Whether an open file holds rows in this format."""
     features, ids = file.get(FEATURES), file.get(IDS)
     return isinstance(features, h5py.Dataset) and isinstance(ids, h5py.Dataset) and ids.ndim == 1 and features.ndim > 1
-
-
-def _manifest(file: h5py.File, path: Path) -> Manifest | None:
-    try:
-        return read_manifest(file)
-    except msgspec.ValidationError as error:
-        raise NotAFeatureFile(f"The attributes of {path} are no manifest: {error}.", "Convert it again.") from None
