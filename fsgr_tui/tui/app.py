@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fsgr_tui.tui.screens.run import RunPlace
 
 JOBS_POLL_S = 1.0
-NAMES = ("plan", "run", "jobs", "features")
+NAMES = ("plan", "run", "jobs", "features", "compare")
 MOVING = (
     ("Tab", "Next panel or field"),
     ("arrows", "Move or scroll in it"),
@@ -63,6 +63,7 @@ class ScreenApp(App[int]):
         Binding("2", "place('run')", "Go to Run", show=False),
         Binding("3", "place('jobs')", "Go to Jobs", show=False),
         Binding("4", "place('features')", "Go to Features", show=False),
+        Binding("5", "place('compare')", "Go to Compare", show=False),
         Binding("T", "other_theme", "Light or dark", show=False),
         Binding("ctrl+z", "suspend_process", show=False),
     ]
@@ -215,6 +216,10 @@ class ScreenApp(App[int]):
             from fsgr_tui.tui.screens.jobs import JobsPlace
 
             return JobsPlace(self._services)
+        if name == "compare":
+            from fsgr_tui.tui.screens.compare import ComparePlace
+
+            return ComparePlace()
         from fsgr_tui.tui.screens.features import FeaturesPlace
 
         return FeaturesPlace(self._services, self._wanted.features_dir)

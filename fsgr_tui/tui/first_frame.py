@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"))
+PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"), ("5", "Compare"))
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H"
 # Mouse and paste modes too: the signal may come when Textual has already asked for them.

@@ -111,6 +111,11 @@ def test_an_image_of_a_feature_file(snap_compare, size):
     assert snap_compare(world.app(), terminal_size=size, run_before=after("4", "v", "n", "down"))
 
 
+@at_both_sizes
+def test_compare(snap_compare, size):
+    assert snap_compare(World().app(), terminal_size=size, run_before=after("5"))
+
+
 def test_names_in_wide_characters_keep_their_columns(snap_compare):
     names = ("训练集-1", "extract-🐱-2", "train2014")
     statuses = tuple(fakes.renamed(fakes.DONE, name) for name in names)

@@ -185,7 +185,7 @@ def test_the_first_frame_is_there_before_textual_is(home, tmp_path):
     times = []
     for _ in range(3):
         with Session([], environment(home), str(tmp_path)) as session:
-            times.append(session.wait_for("4 Features"))
+            times.append(session.wait_for("5 Compare"))
     # The best of three: the machine that runs the tests is not idle.
     assert min(times) < 0.25, times
 
@@ -193,7 +193,7 @@ def test_the_first_frame_is_there_before_textual_is(home, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_during_the_first_frame_gives_the_terminal_back(home, tmp_path, number, code):
     with Session([], environment(home), str(tmp_path)) as session:
-        session.wait_for("4 Features")
+        session.wait_for("5 Compare")
         session.process.send_signal(number)
         assert session.end() == code
         session.assert_restored()
