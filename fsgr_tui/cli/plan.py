@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
+import msgspec
 
-from fsgr_tui.cli import options, text
-from fsgr_tui.core import jsontext
-from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.cli import options, plan_view, text
+from fsgr_tui.core import coco, jsontext
+from fsgr_tui.core.compare import Comparison
+from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.tower import DTYPES, GRIDS
-from fsgr_tui.core.units import Unknown, format_bytes, format_estimate, printable
+from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.service import markdown, planning
 
-TITLES = {"realtime": "REALTIME (way A)", "precomputed": "PRECOMPUTED (way B)", "none": "NEITHER WAY WORKS HERE"}
-_VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "blocks B"}
+TITLES = plan_view.TITLES
+SUFFIXES = (".json", ".md", ".toml")
+
+EXAMPLES = """\b
+Examples:
+  fsgr-tui plan --image-root datasets/coco/images --experiments 20
+  fsgr-tui plan --gpu "RTX 3090" --disk-free 80GB --dataset karpathy
+  fsgr-tui plan --models ViT-B/16,ViT-L/14 --compare
+  fsgr-tui plan --out plan.toml    then: fsgr-tui run plan.toml
+"""
 
 
-@click.command("plan", help="Look at disk, GPUs, host and data set; recommend realtime or precomputed, and show why.")
+@click.command(
+    "plan",
+    help="Look at disk, GPUs, host and data set; recommend realtime or precomputed, and show why.",
+    epilog=EXAMPLES,
+)
 @options.image_root
 @options.split
 @click.option(
@@ -30,6 +43,7 @@ _VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "blocks B"}
     help="Where features would go.",
 )
 @click.option("--clip-model", default="ViT-B/16", show_default=True, help="CLIP model, in either spelling.")
+@click.option("--models", default="", metavar="A,B", help="Several CLIP models, instead of --clip-model.")
 @click.option("--grid", type=click.Choice(GRIDS), default="7x7", show_default=True, help="Grid of the stored features.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=None, help="Storage type; without it the planner chooses.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Epochs of one experiment.")
@@ -45,87 +59,102 @@ _VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "blocks B"}
 @click.option("--quick-check", is_flag=True, help="You only want to see that the code runs.")
 @click.option("--paper", is_flag=True, help="You reproduce a paper's numbers.")
 @click.option("--adapters", is_flag=True, help="Adapters or prompts inside CLIP are trained (as FSGR does).")
+@click.option("--labels", is_flag=True, help="The patch-label contrast loss is used; it needs GPU memory of its own.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Decoding workers to plan with.")
+@click.option(
+    "--gpu", default="", metavar="NAME", help='What if: another GPU, e.g. "RTX 3090", "8xA100 40GB", or none.'
+)
+@click.option("--vram", default="", metavar="SIZE", help="What if: so much GPU memory, e.g. 24GB.")
+@click.option("--disk-free", default="", metavar="SIZE", help="What if: so much free disk, e.g. 80GB.")
+@click.option("--dataset", default="", metavar="NAME", help=f"What if: {', '.join(coco.DATASETS)}, without its images.")
+@click.option("--compare", is_flag=True, help="Several choices side by side: ways, models, grids, storage types.")
+@click.option("--staged", is_flag=True, help="Two epochs in realtime first, then extract (if both ways are possible).")
+@click.option("--recount", is_flag=True, help="Count the images again, although their folder did not change.")
 @options.json_flag
 @click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown report on standard output.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Write the report to a file (.json or .md).")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="Write it to a file: .json, .md, or .toml, which `fsgr-tui run` carries out.",
+)
 def command(
-    image_root: str | None, features_dir: str, as_json: bool, as_markdown: bool, out: str | None, **intent: object
+    image_root: str | None,
+    features_dir: str,
+    models: str,
+    gpu: str,
+    vram: str,
+    disk_free: str,
+    dataset: str,
+    compare: bool,
+    recount: bool,
+    as_json: bool,
+    as_markdown: bool,
+    out: str | None,
+    **asked: object,
 ) -> int:
     """Make a plan and print it."""
-    plan = planning.plan(Intent(**intent), image_root, features_dir)  # type: ignore[arg-type]  # click checked the values
-    if out:
-        _write(Path(out), plan)
+    intent = _intent(Intent(**asked), models)  # type: ignore[arg-type]  # click checked the values
+    what_if = WhatIf(gpu, vram, disk_free, dataset)
+    target = _target(out, compare=compare)
+    made: Plan | Comparison = (
+        planning.comparison(intent, image_root, features_dir, what_if, recount=recount)
+        if compare
+        else planning.plan(intent, image_root, features_dir, what_if, recount=recount)
+    )
+    if target:
+        _write(target, made)
     if as_json:
-        text.json_out(plan)
+        text.json_out(made)
     elif as_markdown:
-        text.echo(markdown.plan_page(plan))
-    elif not out:
-        show(plan)
+        text.echo(_page(made))
+    elif not target:
+        plan_view.show_comparison(made) if isinstance(made, Comparison) else plan_view.show(made)
     return 0
 
 
-def show(plan: Plan) -> None:
-    """Print a plan for a person."""
-    verdict = plan.recommendation
-    stored = f"   {verdict.choice.tokens} x {verdict.choice.width} {verdict.choice.dtype}, {format_bytes(verdict.choice.feature_bytes)}"
-    text.echo(text.styled(TITLES[verdict.mode], "bold") + (stored if verdict.mode == "precomputed" else ""))
-    text.paragraph(f"{verdict.reason} Confidence {verdict.confidence:.0%}.")
-    text.heading("This machine")
-    text.table(markdown.machine_rows(plan.machine))
-    text.heading("Data set")
-    text.table(markdown.dataset_rows(plan.dataset))
-    text.heading("Why")
-    rows = [(row.name, printable(row.observed), row.threshold, _VOTES[row.vote], row.why) for row in verdict.criteria]
-    text.table(rows, ("criterion", "observed", "held against", "vote", "because"))
-    _show_storage(plan)
-    text.heading("Time and GPU memory")
-    text.table(markdown.time_rows(plan), ("", "realtime", "precomputed", "basis"))
-    if verdict.flips:
-        text.heading("What would change it")
-        text.table([("-", flip) for flip in verdict.flips])
-    if verdict.warnings:
-        text.heading("Mind")
-        text.table([("!", warning) for warning in verdict.warnings])
-    text.heading("The guide's numbers")
-    text.table([(row.what, row.guide, row.computed, row.note) for row in plan.guide], ("", "guide", "computed", "note"))
-    if plan.commands:
-        text.heading("Next")
-        for step in plan.commands:
-            # Commands are printed unwrapped, so that they can be copied.
-            text.echo("  " + printable(shlex.join(step.argv)))
+def _intent(intent: Intent, models: str) -> Intent:
+    """The intent with its models; `--models` names the first one too."""
+    named = tuple(name for name in (part.strip() for part in models.split(",")) if name)
+    if not named:
+        return intent
+    if len(set(named)) < len(named):
+        raise BadRequest(f"--models {models} names a model twice.", "Name each once.")
+    return msgspec.structs.replace(intent, clip_model=named[0], models=named)
 
 
-def _show_storage(plan: Plan) -> None:
-    text.heading("Storage")
-    rows = [
-        (
-            item.name,
-            format_estimate(item.bytes),
-            printable(item.filesystem),
-            item.note + (" (here)" if item.present_bytes else ""),
+def _target(out: str | None, *, compare: bool) -> Path | None:
+    """The file of --out, before anything is looked at."""
+    if out is None:
+        return None
+    path = Path(out)
+    if path.suffix not in SUFFIXES:
+        raise BadRequest(
+            f"--out {out}: {path.suffix or 'no suffix'} is no kind of report.", f"End it in {', '.join(SUFFIXES)}."
         )
-        for item in plan.storage.items
-    ]
-    text.table(rows, ("what", "size", "on", "note"))
-    for need in plan.storage.filesystems:
-        after = need.free_after_bytes
-        left = str(after) if isinstance(after, Unknown) else format_bytes(after)
-        free = str(need.free_bytes) if isinstance(need.free_bytes, Unknown) else format_bytes(need.free_bytes)
-        judged = {True: "fits", False: "DOES NOT FIT with a reserve of 2 % and 5 GB", None: "free space unknown"}[
-            need.fits
-        ]
-        text.paragraph(
-            f"{need.mount}: {format_bytes(need.need_bytes)} more needed, {free} free, {left} after it: {judged}."
-        )
+    if compare and path.suffix == ".toml":
+        raise BadRequest(f"--out {out}: a comparison has no steps to run.", "Use .json or .md, or leave --compare out.")
+    return path
 
 
-def _write(path: Path, plan: Plan) -> None:
+def _page(made: Plan | Comparison) -> str:
+    return markdown.comparison_page(made) if isinstance(made, Comparison) else markdown.plan_page(made)
+
+
+def _body(path: Path, made: Plan | Comparison) -> bytes:
+    if path.suffix == ".json":
+        return jsontext.encode(made, indent=2) + b"\n"
+    if path.suffix == ".toml" and isinstance(made, Plan):
+        from fsgr_tui.core import planfile
+
+        return planfile.write(made).encode()
+    return _page(made).encode()
+
+
+def _write(path: Path, made: Plan | Comparison) -> None:
     """Write a report whole: a draft beside it, then a rename."""
-    body = jsontext.encode(plan, indent=2) + b"\n" if path.suffix == ".json" else markdown.plan_page(plan).encode()
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        draft.write_bytes(body)
+        draft.write_bytes(_body(path, made))
         draft.replace(path)
     except OSError as error:
         raise MachineCannot(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from None

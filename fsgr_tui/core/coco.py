@@ -13,6 +13,13 @@ KARPATHY = "karpathy"
 KARPATHY_SPLITS = ("train2014", "val2014")
 """The Karpathy split takes its images from both folders, so a file that serves it needs both."""
 
+DATASETS: dict[str, tuple[str, ...]] = {
+    "karpathy": ("train2014", "val2014"),
+    "coco2014": ("train2014", "val2014"),
+    "coco2017": ("train2017", "val2017"),
+}
+"""Data sets that can be planned without their images. `coco2014` trains on train2014 alone, `karpathy` on restval too."""
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 

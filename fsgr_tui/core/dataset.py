@@ -19,6 +19,7 @@ class SplitFacts(msgspec.Struct, frozen=True):
         ignored: sidecar files and files that are no images.
         unnamed: images whose name carries no id.
         unnamed_example: one of their names.
+        remembered: whether the count was taken from an earlier plan, the folder being unchanged since.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SplitFacts(msgspec.Struct, frozen=True):
     ignored: int = 0
     unnamed: int = 0
     unnamed_example: str = ""
+    remembered: bool = False
 
     @property
     def images(self) -> int:
@@ -77,21 +79,41 @@ class DatasetFacts(msgspec.Struct, frozen=True):
         return sum(split.missing_bytes for split in self.splits)
 
     @property
+    def training_images(self) -> int:
+        """Images of one training epoch; the Karpathy split keeps 10,000 of its images back."""
+        if self.captions == coco.KARPATHY_TRAIN_CAPTIONS:
+            return coco.KARPATHY_TRAIN_IMAGES
+        everything = self.captions == 5 * self.images
+        return self.images if everything else sum(split.images for split in training_splits(self.splits))
+
+    @property
     def split_names(self) -> tuple[str, ...]:
         """Names of the splits."""
         return tuple(split.name for split in self.splits)
 
 
-def training_captions(splits: tuple[SplitFacts, ...]) -> int:
+def training_splits(splits: tuple[SplitFacts, ...]) -> tuple[SplitFacts, ...]:
+    """The splits that are trained on: those called train..., or all where none is."""
+    return tuple(split for split in splits if split.name.startswith("train")) or splits
+
+
+def training_captions(splits: tuple[SplitFacts, ...], *, karpathy: bool = True) -> int:
     """Caption pairs of one training epoch.
 
-    Published splits give their published counts (both 2014 splits together train on Karpathy's 566,747); other
-    data sets are counted with five captions an image, the field's usual number.
+    Published splits give their published counts; other data sets are counted with five captions an image, the
+    field's usual number.
+
+    Args:
+        karpathy: whether both splits of 2014 together train on Karpathy's 566,747 captions, as captioning papers do.
     """
     names = {split.name for split in splits}
     whole = all(split.expected is not None and split.images == split.expected for split in splits)
-    if whole and set(coco.KARPATHY_SPLITS) <= names:
+    both = set(coco.KARPATHY_SPLITS) <= names
+    if whole and both and karpathy:
         return coco.KARPATHY_TRAIN_CAPTIONS
     if whole:
-        return sum(coco.SPLITS[name].captions or 0 for name in names if name in coco.SPLITS)
-    return 5 * sum(split.images for split in splits)
+        return sum(
+            coco.SPLITS[split.name].captions or 0 for split in training_splits(splits) if split.name in coco.SPLITS
+        )
+    # Of an incomplete Karpathy set, val2014 is trained on too (restval).
+    return 5 * sum(split.images for split in (splits if both and karpathy else training_splits(splits)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from fsgr_tui.core import coco
-from fsgr_tui.core.dataset import DatasetFacts
+from fsgr_tui.core.dataset import SplitFacts
 from fsgr_tui.core.machine import Disk
-from fsgr_tui.core.plan import FilesystemNeed, Intent, Rung, Storage, StorageItem
-from fsgr_tui.core.tower import HDF5_BYTES_PER_KEY, Dtype, FeatureShape, Grid, Tower
+from fsgr_tui.core.plan import FilesystemNeed, ItemKind, Rung, Storage, StorageItem
+from fsgr_tui.core.situation import Situation
+from fsgr_tui.core.tower import HDF5_BYTES_PER_KEY, FeatureShape, Grid, Tower
 from fsgr_tui.core.units import GB, Estimate
 
 CHECKPOINT_BYTES = 1_060_000_000
@@ -21,20 +24,37 @@ ANNOTATION_BYTES = GB
 RESERVE_SHARE = 0.02
 RESERVE_BYTES = 5 * GB
 
-_LADDER: tuple[tuple[Grid, Dtype], ...] = (
-    ("native", "float32"),
-    ("native", "float16"),
-    ("7x7", "float32"),
-    ("7x7", "float16"),
-)
+_FILES_OF_A_BUILD = 2
+"""The feature file, and its ledger while it is written."""
 
 
-def checkpoint_bytes(epochs: int) -> Estimate:
-    """Bytes of the checkpoints of one experiment: four named ones, one more likely, one an epoch at the most."""
+class Stored(msgspec.Struct, frozen=True):
+    """One feature file: its rows and the splits in it."""
+
+    shape: FeatureShape
+    splits: tuple[str, ...]
+
+    def images(self, situation: Situation) -> int:
+        """Images in it."""
+        return sum(split.images for split in self._within(situation))
+
+    def feature_bytes(self, situation: Situation) -> int:
+        """Exact bytes of its features."""
+        return self.shape.feature_bytes(self.images(situation))
+
+    def _within(self, situation: Situation) -> list[SplitFacts]:
+        return [split for split in situation.dataset.splits if split.name in self.splits]
+
+
+def checkpoint_bytes(epochs: int, experiments: int = 1) -> Estimate:
+    """Bytes of checkpoints: four named ones of one experiment, likely one more, one an epoch of each at the most.
+
+    The likely value holds when checkpoints are capped: when those of an experiment go before the next one begins.
+    """
     return Estimate(
         NAMED_CHECKPOINTS * CHECKPOINT_BYTES,
         (NAMED_CHECKPOINTS + 1) * CHECKPOINT_BYTES,
-        (NAMED_CHECKPOINTS + epochs) * CHECKPOINT_BYTES,
+        (NAMED_CHECKPOINTS + epochs) * experiments * CHECKPOINT_BYTES,
         "bytes",
         "table",
     )
@@ -42,7 +62,12 @@ def checkpoint_bytes(epochs: int) -> Estimate:
 
 def with_reserve(need_bytes: float) -> int:
     """A need with two percent and 5 GB on top: a disk that is full to the brim stops more than this program."""
-    return round(need_bytes * (1 + RESERVE_SHARE)) + RESERVE_BYTES
+    return round(need_bytes) + reserve_bytes(need_bytes)
+
+
+def reserve_bytes(need_bytes: float) -> int:
+    """What should stay free beside a need; nothing where nothing is written."""
+    return round(need_bytes * RESERVE_SHARE) + RESERVE_BYTES if need_bytes > 0 else 0
 
 
 def temporary_bytes(images: int) -> int:
@@ -50,116 +75,170 @@ def temporary_bytes(images: int) -> int:
     return HDF5_BYTES_PER_KEY * images + 40 * images
 
 
-def ladder(
-    tower: Tower, dataset: DatasetFacts, intent: Intent, features_disk: Disk, same_disk: bool
-) -> tuple[Rung, ...]:
-    """The choices from the largest to the smallest, each with what it needs and whether it fits.
-
-    Args:
-        same_disk: whether images that are still missing would go to the features' disk too.
-    """
-    beside = checkpoint_bytes(intent.epochs).likely + (dataset.missing_bytes if same_disk else 0)
-    rungs = []
-    for grid, dtype in _LADDER:
-        if grid == "7x7" and tower.side == 7:
-            continue
-        rungs.append(
-            _rung(FeatureShape(tower, grid, dtype), dataset.split_names, dataset.images, beside, features_disk)
-        )
-    training = tuple(name for name in dataset.split_names if name.startswith("train"))
-    if training and len(training) < len(dataset.split_names):
-        images = sum(split.images for split in dataset.splits if split.name in training)
-        smallest = FeatureShape(tower, "native" if tower.side == 7 else "7x7", "float16")
-        rungs.append(_rung(smallest, training, images, beside, features_disk))
+def ladder(situation: Situation, tower: Tower) -> tuple[Rung, ...]:
+    """The choices from the largest to the smallest, each with what it needs and whether it fits."""
+    splits = situation.dataset.split_names
+    rungs = [rung(situation, Stored(shape, splits)) for shape in _shapes(tower, situation.intent.grid)]
+    training = tuple(name for name in splits if name.startswith("train"))
+    if training and len(training) < len(splits):
+        rungs.append(rung(situation, Stored(_shapes(tower, situation.intent.grid)[-1], training)))
     return tuple(rungs)
 
 
-def _rung(shape: FeatureShape, splits: tuple[str, ...], images: int, beside: float, disk: Disk) -> Rung:
-    need = with_reserve(shape.file_bytes(images) + temporary_bytes(images) + beside)
+def _shapes(tower: Tower, asked: Grid) -> list[FeatureShape]:
+    """Native tokens, the grid that was asked for, and 49 tokens, each in both storage types, the largest first."""
+    grids: list[Grid] = ["native"]
+    if tower.side > 7:
+        grids += [asked] if asked.startswith("7x7") else ["7x7"]
+    if asked not in grids and not (tower.side == 7 and asked == "7x7"):
+        grids.append(asked)
+    shapes = [FeatureShape(tower, grid, dtype) for grid in grids for dtype in ("float32", "float16")]
+    return sorted(shapes, key=lambda shape: -shape.bytes_per_image)
+
+
+def rung(situation: Situation, stored: Stored) -> Rung:
+    """One choice with all that has to lie on the features' file system beside it."""
+    need = need_on_features_disk(situation, (stored,))
     return Rung(
-        grid=shape.grid,
-        dtype=shape.dtype,
-        splits=splits,
-        tokens=shape.tokens,
-        width=shape.tower.width,
-        feature_bytes=shape.feature_bytes(images),
-        need_bytes=need,
-        fits=need <= disk.free_bytes if isinstance(disk.free_bytes, int) else None,
+        grid=stored.shape.grid,
+        dtype=stored.shape.dtype,
+        splits=stored.splits,
+        tokens=stored.shape.tokens,
+        width=stored.shape.tower.width,
+        feature_bytes=stored.feature_bytes(situation),
+        need_bytes=need.need_bytes + need.reserve_bytes,
+        fits=need.fits,
     )
 
 
-def breakdown(
-    dataset: DatasetFacts,
-    intent: Intent,
-    shape: FeatureShape | None,
-    splits: tuple[str, ...],
-    images_disk: Disk,
-    features_disk: Disk,
-) -> Storage:
-    """What goes where.
+def need_on_features_disk(situation: Situation, stored: tuple[Stored, ...]) -> FilesystemNeed:
+    """What the features' file system has to hold, with these feature files."""
+    return _need(items_of(situation, stored), situation.features_disk)
 
-    Args:
-        shape: of the stored features; None when nothing is stored (realtime).
-        splits: the splits that are stored.
-    """
-    items = [
-        StorageItem(
-            f"images {split.name}",
-            images_disk.mount,
-            Estimate.exact(split.image_bytes, "bytes")
-            if split.found
-            else Estimate.around(split.image_bytes, 0.05, "bytes", "table"),
-            split.image_bytes if split.found else 0,
-            f"{split.images:,} images" + ("" if split.found else ", not here yet"),
-        )
-        for split in dataset.splits
-    ]
-    if shape is not None:
-        stored = [split for split in dataset.splits if split.name in splits]
-        items += [
-            StorageItem(
-                f"features {split.name}",
-                features_disk.mount,
-                Estimate.exact(shape.feature_bytes(split.images), "bytes"),
-                note=f"{split.images:,} x {shape.tokens} x {shape.tower.width} {shape.dtype}",
-            )
-            for split in stored
-        ]
-        images = sum(split.images for split in stored)
-        items.append(
-            StorageItem(
-                "HDF5 keys and temporary head",
-                features_disk.mount,
-                Estimate(
-                    300 * images, HDF5_BYTES_PER_KEY * images, 2 * HDF5_BYTES_PER_KEY * images, "bytes", "measured"
-                ),
-            )
-        )
-    small = all(name not in coco.SPLITS for name in dataset.split_names)
-    items.append(
+
+def items_of(situation: Situation, stored: tuple[Stored, ...]) -> list[StorageItem]:
+    """What goes where; the reserve is not among it."""
+    dataset, images_on, features_on = situation.dataset, situation.images_disk.mount, situation.features_disk.mount
+    if situation.one_disk:
+        images_on = features_on
+    items = [_images(split, images_on) for split in dataset.splits]
+    for file in stored:
+        items += _features(situation, file, features_on)
+    if unpacked := _unpacking(dataset.splits, images_on):
+        items.append(unpacked)
+    published = any(name in coco.SPLITS for name in dataset.split_names)
+    items += [
         StorageItem(
             "annotations",
-            images_disk.mount,
-            Estimate(0, 0 if small else ANNOTATION_BYTES, ANNOTATION_BYTES, "bytes", "guess"),
+            features_on,
+            Estimate(0, ANNOTATION_BYTES if published else 0, ANNOTATION_BYTES, "bytes", "guess"),
             note="captions, id files, vocabulary, text embeddings",
-        )
-    )
-    items.append(
+            kind="annotations",
+        ),
         StorageItem(
             "checkpoints",
-            features_disk.mount,
-            checkpoint_bytes(intent.epochs),
-            note="of one experiment; keep best and last only",
-        )
+            features_on,
+            checkpoint_bytes(situation.intent.epochs, situation.intent.runs),
+            note="of one experiment, capped at five; uncapped up to the upper end",
+            kind="checkpoints",
+            files=NAMED_CHECKPOINTS + 1,
+        ),
+    ]
+    return items
+
+
+def _images(split: SplitFacts, mount: str) -> StorageItem:
+    here = split.found > 0
+    size = float(split.image_bytes)
+    return StorageItem(
+        f"images {split.name}",
+        mount,
+        Estimate.exact(size, "bytes") if here else Estimate.around(size, 0.05, "bytes", "table"),
+        split.image_bytes if here else 0,
+        f"{split.images:,} images" + ("" if here else ", not here yet"),
+        "images",
+        0 if here else split.images,
     )
-    return Storage(tuple(items), _filesystems(items, images_disk, features_disk))
 
 
-def _filesystems(items: list[StorageItem], *disks: Disk) -> tuple[FilesystemNeed, ...]:
-    needs = []
-    for disk in {disk.mount: disk for disk in disks}.values():
-        need = sum(item.bytes.likely - item.present_bytes for item in items if item.filesystem == disk.mount)
-        with_margin = with_reserve(need)
-        fits = with_margin <= disk.free_bytes if isinstance(disk.free_bytes, int) else None
-        needs.append(FilesystemNeed(disk.mount, disk.filesystem, disk.free_bytes, disk.total_bytes, round(need), fits))
-    return tuple(needs)
+def _features(situation: Situation, file: Stored, mount: str) -> list[StorageItem]:
+    shape, images = file.shape, file.images(situation)
+    named = f" {shape.tower.name}" if len(situation.towers) > 1 else ""
+    what = "pixels" if shape.stage == "pixels" else "features"
+    items = [
+        StorageItem(
+            f"{what} {split.name}{named}",
+            mount,
+            Estimate.exact(shape.feature_bytes(split.images), "bytes"),
+            note=f"{split.images:,} x {shape.words}",
+            kind="features",
+        )
+        for split in situation.dataset.splits
+        if split.name in file.splits
+    ]
+    keys = shape.keys_per_image * images
+    head = Estimate(300 * keys, HDF5_BYTES_PER_KEY * keys, HDF5_BYTES_PER_KEY * keys, "bytes", "measured")
+    return [
+        *items,
+        StorageItem(f"HDF5 keys{named}", mount, head, note=f"{keys:,} keys", kind="features", files=1),
+        StorageItem(
+            f"while publishing{named}",
+            mount,
+            Estimate.exact(temporary_bytes(images), "bytes"),
+            note="the file's head copied aside, and the ledger; gone afterwards",
+            kind="temporary",
+            files=_FILES_OF_A_BUILD - 1,
+        ),
+    ]
+
+
+def _unpacking(splits: tuple[SplitFacts, ...], mount: str) -> StorageItem | None:
+    """The largest zip that is still to come: it lies beside its images until they are unpacked."""
+    sizes = [coco.SPLITS[split.name].zip_bytes for split in splits if not split.found and split.name in coco.SPLITS]
+    if not sizes:
+        return None
+    size = Estimate.exact(max(sizes), "bytes")
+    return StorageItem("largest zip", mount, size, note="while unpacking; gone afterwards", kind="temporary", files=1)
+
+
+def breakdown(situation: Situation, stored: tuple[Stored, ...]) -> Storage:
+    """What goes where, with the reserve, and the sums per file system."""
+    items = items_of(situation, stored)
+    disks = [situation.features_disk]
+    if not situation.one_disk:
+        disks.insert(0, situation.images_disk)
+    needs = tuple(_need(items, disk) for disk in disks)
+    items += [
+        StorageItem(
+            "reserve", need.mount, Estimate.exact(need.reserve_bytes, "bytes"),
+            note="2 % and 5 GB that should stay free", kind="reserve",
+        )
+        for need in needs
+        if need.reserve_bytes
+    ]  # fmt: skip
+    return Storage(tuple(items), needs)
+
+
+def _need(items: list[StorageItem], disk: Disk) -> FilesystemNeed:
+    here = [item for item in items if item.filesystem == disk.mount]
+    need = round(_peak(here))
+    files = sum(item.files for item in here)
+    reserve = reserve_bytes(need)
+    judged = FilesystemNeed(
+        disk.mount, disk.filesystem, disk.free_bytes, disk.total_bytes, need, None, reserve, disk.quota_bytes, files, disk.inodes_free,
+    )  # fmt: skip
+    enough = need + reserve <= disk.free_bytes if isinstance(disk.free_bytes, int) else None
+    fits = False if need and judged.too_few_files else enough
+    return msgspec.structs.replace(judged, fits=True if need == 0 else fits)
+
+
+def _peak(items: list[StorageItem]) -> float:
+    """The most that lies there at once: the images beside their zip, or later everything beside a file being published."""
+
+    def more(*kinds: ItemKind) -> float:
+        return sum(item.bytes.likely - item.present_bytes for item in items if item.kind in kinds)
+
+    zips = max((item.bytes.likely for item in items if item.name == "largest zip"), default=0.0)
+    publishing = [item.bytes.likely for item in items if item.kind == "temporary" and item.name != "largest zip"]
+    everything = more("images", "features", "annotations", "checkpoints") + max(publishing, default=0.0)
+    return max(more("images") + zips, everything)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from fsgr_tui.core.calibration import Calibration
+from fsgr_tui.core.gpus import compute_share, model_of
 from fsgr_tui.core.machine import Gpu, Machine
 from fsgr_tui.core.tower import Tower
-from fsgr_tui.core.units import Basis, Estimate
+from fsgr_tui.core.units import Basis, Estimate, Unknown
 
 DECODE_IMAGES_PER_S_PER_CPU = 330.0
 """JPEG decode, bicubic 224 and normalisation with Pillow on one core (measured on a two-core server, COCO images)."""
@@ -20,32 +22,6 @@ A100_PAIRS_PER_S = (211.0, 224.0, 237.0)
 SUSPICIOUS_IMAGES_PER_S = 50.0
 """An extraction below this on a GPU is held up by something (batch 1, one loader, a slow disk)."""
 
-
-class GpuPrior(msgspec.Struct, frozen=True):
-    """Published figures of one GPU: dense fp16 TFLOPS, and images/s of ViT-B/32, ViT-B/16, ViT-L/14 where known."""
-
-    match: str
-    tflops: float
-    base32: float | None = None
-    base16: float | None = None
-    large14: float | None = None
-
-
-# TFLOPS: the makers' data sheets. Rates: DeiT's table (V100, fp32), clip-retrieval's notes (A100, resizing included),
-# timm's result tables (3090, 4090, the model alone).
-GPU_PRIORS = (
-    GpuPrior("V100", 125, None, 292, 63),
-    GpuPrior("A100", 312, 2500, 1100, 312),
-    GpuPrior("3090", 71, 5090, 1387, 360),
-    GpuPrior("4090", 165, 10128, 2270, 658),
-    GpuPrior("H200", 989),
-    GpuPrior("H100", 989),
-    GpuPrior("A6000", 155),
-    GpuPrior("L40", 181),
-    GpuPrior("A10", 125),
-    GpuPrior("T4", 65),
-    GpuPrior("2080 Ti", 54),
-)
 
 # Multiply-accumulates of one image in 10^9, 224 (or 336) pixels: fvcore counts published with open_clip's models.
 GMACS = {
@@ -66,27 +42,23 @@ def gmacs(tower: Tower) -> float:
     return known or _B16_GMACS * tower.tokens / 196 * (tower.width / 768) ** 2
 
 
-def prior_of(gpu: Gpu) -> GpuPrior | None:
-    """The published figures of a GPU, by its name."""
-    return next((prior for prior in GPU_PRIORS if prior.match.lower() in gpu.name.lower()), None)
-
-
 def encode_rate(tower: Tower, gpu: Gpu | None, cpus: int) -> Estimate:
     """Images per second of the tower alone, on a GPU or, without one, on so many CPUs."""
     if gpu is None:
         scale = cpus * _B16_GMACS / gmacs(tower)
         fp32, bf16 = CPU_IMAGES_PER_S_PER_CPU
         return Estimate(0.7 * fp32 * scale, fp32 * scale, bf16 * scale, "images/s", "guess")
-    prior = prior_of(gpu)
-    if prior is None:
+    model = model_of(gpu)
+    if model is None:
         # A GPU of unknown make: anything from a small old card to a large new one.
         return Estimate(150, 600, 3000, "images/s", "guess").times(_B16_GMACS / gmacs(tower))
-    key = {"ViT-B-32": prior.base32, "ViT-B-16": prior.base16, "ViT-L-14": prior.large14}
+    key = {"ViT-B-32": model.base32, "ViT-B-16": model.base16, "ViT-L-14": model.large14}
     published = key.get(tower.name.removesuffix("-quickgelu"))
+    share = compute_share(gpu)
     if published:
-        return Estimate.around(published, 0.4, "images/s", "table")
+        return Estimate.around(published * share, 0.4, "images/s", "table" if share == 1 else "guess")
     # 0.5 to 0.7 of the peak is what the published rates reach.
-    peak = prior.tflops * 1000 / (2 * gmacs(tower))
+    peak = share * model.tflops * 1000 / (2 * gmacs(tower))
     return Estimate(0.3 * peak, 0.5 * peak, 0.7 * peak, "images/s", "guess")
 
 
@@ -103,25 +75,57 @@ def decode_rate(workers: int) -> Estimate:
     return Estimate.around(DECODE_IMAGES_PER_S_PER_CPU * max(1, workers), 0.4, "images/s", "table")
 
 
-def extraction_rate(tower: Tower, machine: Machine, workers: int) -> Estimate:
+def resized_rate(workers: int) -> Estimate:
+    """Images per second that so many workers bring in as stored, resized pictures.
+
+    They skip decoding and resizing, about half of a loader's work; measured for FSGR's own loader.
+    """
+    return msgspec.structs.replace(decode_rate(workers).times(2), basis="guess")
+
+
+def extraction_rate(
+    tower: Tower, gpu: Gpu | None, cpus: int, workers: int, measured: Calibration | None = None
+) -> Estimate:
     """Images per second of an extraction on one GPU (or the CPUs): encoding and decoding overlap."""
-    gpu = best_gpu(machine)
-    encode = encode_rate(tower, gpu, machine.host.cpus.count)
+    if measured and isinstance(measured.extract, Estimate):
+        return measured.extract
+    encode = encode_rate(tower, gpu, cpus)
     return slower(encode, decode_rate(workers)) if gpu else encode
 
 
-def pair_rates(tower: Tower, machine: Machine, workers: int, *, adapters: bool) -> tuple[Estimate, Estimate]:
-    """Caption pairs per second of training: realtime and precomputed.
+class PairRates(msgspec.Struct, frozen=True):
+    """Caption pairs per second of training: realtime, on stored features, and realtime from stored pictures."""
+
+    realtime: Estimate
+    precomputed: Estimate
+    pixels: Estimate
+
+
+def pair_rates(
+    tower: Tower,
+    gpu: Gpu | None,
+    cpus: int,
+    workers: int,
+    *,
+    adapters: bool,
+    measured: Calibration | None = None,
+) -> PairRates:
+    """Caption pairs per second of training in the three ways.
 
     Realtime encodes one image a pair (three times the forward pass when adapters are trained inside the tower) and
     cannot outrun the decoding. The caption model's own share is scaled from the A100 log; all of it is a guess until
-    it is measured here.
+    it is measured here. A measurement holds for a frozen tower; with adapters only its precomputed rate is taken.
     """
-    gpu = best_gpu(machine)
-    encode = encode_rate(tower, gpu, machine.host.cpus.count)
-    model_s = _caption_model_s(gpu, machine.host.cpus.count)
+    encode = encode_rate(tower, gpu, cpus)
+    if measured and isinstance(measured.encode, Estimate):
+        encode = measured.encode
+    model_s = _caption_model_s(gpu, cpus)
+    precomputed = Estimate(1 / model_s.high, 1 / model_s.likely, 1 / model_s.low, "pairs/s", "guess")
+    if measured and isinstance(measured.precomputed, Estimate):
+        precomputed = measured.precomputed
+        model_s = precomputed.seconds_for(1)
     passes = 3 if adapters else 1
-    realtime = Estimate(
+    on_device = Estimate(
         1 / (model_s.high + passes / encode.low),
         1 / (model_s.likely + passes / encode.likely),
         1 / (model_s.low + passes / encode.high),
@@ -129,9 +133,21 @@ def pair_rates(tower: Tower, machine: Machine, workers: int, *, adapters: bool) 
         "guess",
     )
     decode = decode_rate(workers)
-    realtime = msgspec.structs.replace(slower(realtime, decode), unit="pairs/s", basis="guess")
-    precomputed = Estimate(1 / model_s.high, 1 / model_s.likely, 1 / model_s.low, "pairs/s", "guess")
-    return realtime, precomputed
+    if measured and isinstance(measured.decode, Estimate):
+        decode = measured.decode
+    realtime = msgspec.structs.replace(slower(on_device, decode), basis="guess")
+    pixels = msgspec.structs.replace(slower(on_device, resized_rate(workers)), basis="guess")
+    if measured and isinstance(measured.realtime, Estimate) and not adapters:
+        realtime = measured.realtime
+        pixels = _no_slower(pixels, realtime)
+    return PairRates(realtime, precomputed, pixels)
+
+
+def _no_slower(rate: Estimate, floor: Estimate) -> Estimate:
+    """A rate that cannot be below another one: the same work without one of its stages."""
+    return Estimate(
+        max(rate.low, floor.low), max(rate.likely, floor.likely), max(rate.high, floor.high), rate.unit, rate.basis
+    )
 
 
 def _caption_model_s(gpu: Gpu | None, cpus: int) -> Estimate:
@@ -140,16 +156,27 @@ def _caption_model_s(gpu: Gpu | None, cpus: int) -> Estimate:
     if gpu is None:
         # Some 25 GFLOP a pair, at 30 to 100 GFLOPS a core.
         return Estimate(0.25 / cpus, 0.5 / cpus, 0.9 / cpus, "s", "guess")
-    prior = prior_of(gpu)
-    scale = 312 / prior.tflops if prior else 2.0
+    model = model_of(gpu)
+    scale = 312 / (model.tflops * compute_share(gpu)) if model else 2.0
     return Estimate(on_a100_s * scale * 0.4, on_a100_s * scale, on_a100_s * scale * 2.5, "s", "guess")
+
+
+def usable_bytes(gpu: Gpu, machine: Machine) -> int | Unknown:
+    """Memory that a training may take on a GPU now; with unified memory what the host has available."""
+    if gpu.shared_memory:
+        memory = machine.host.memory
+        available = memory.available_bytes if not isinstance(memory, Unknown) else memory
+        known = [value for value in (available, gpu.memory_free_bytes) if isinstance(value, int)]
+        return min(known) if known else available
+    return gpu.memory_free_bytes
 
 
 def best_gpu(machine: Machine) -> Gpu | None:
     """The GPU with the most free memory; the first one when no reading came back."""
 
     def free(gpu: Gpu) -> int:
-        return gpu.memory_free_bytes if isinstance(gpu.memory_free_bytes, int) else 0
+        usable = usable_bytes(gpu, machine)
+        return usable if isinstance(usable, int) else 0
 
     return max(machine.gpus, key=free, default=None)
 
@@ -162,15 +189,15 @@ def steps_per_epoch(captions: int, batch_size: int) -> int:
 def break_even_epochs(
     extraction_s: Estimate, realtime_epoch_s: Estimate, precomputed_epoch_s: Estimate
 ) -> Estimate | None:
-    """Epochs after which the extraction has paid for itself; None when precomputing saves nothing."""
-    saved = [
-        realtime_epoch_s.low - precomputed_epoch_s.high,
-        realtime_epoch_s.likely - precomputed_epoch_s.likely,
-        realtime_epoch_s.high - precomputed_epoch_s.low,
-    ]
-    if saved[1] <= 0:
+    """Epochs after which the extraction has paid for itself; None when precomputing saves nothing.
+
+    Both epochs contain the same caption model, so that their low ends belong together, and their high ends.
+    """
+    saved = realtime_epoch_s.likely - precomputed_epoch_s.likely
+    if saved <= 0:
         return None
-    likely = extraction_s.likely / saved[1]
-    low = min(likely, extraction_s.low / saved[2]) if saved[2] > 0 else likely
-    high = max(likely, extraction_s.high / saved[0]) if saved[0] > 0 else likely * 4
-    return Estimate(low, likely, high, "count", "guess")
+    ends = (realtime_epoch_s.low - precomputed_epoch_s.low, saved, realtime_epoch_s.high - precomputed_epoch_s.high)
+    # Measured spans may cross; the span of the answer then ends where a tenth of the likely saving is left.
+    least, most = max(min(ends), saved / 10), max(ends)
+    basis: Basis = "measured" if realtime_epoch_s.basis == precomputed_epoch_s.basis == "measured" else "guess"
+    return Estimate(extraction_s.low / most, extraction_s.likely / saved, extraction_s.high / least, "count", basis)

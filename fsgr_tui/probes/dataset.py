@@ -11,6 +11,7 @@ import msgspec
 from fsgr_tui.core import coco
 from fsgr_tui.core.dataset import DatasetFacts, SplitFacts, training_captions
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
+from fsgr_tui.probes.counts import CountMemory, FolderCount
 
 DEFAULT_SPLITS = coco.KARPATHY_SPLITS
 
@@ -43,43 +44,79 @@ def list_images(folder: Path) -> Iterator[FoundImage]:
         raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
 
 
-def probe_split(root: Path, split: str) -> SplitFacts:
-    """Count one split. A folder that is not there gives no images, not an error: a plan may precede the download."""
+def count_folder(folder: Path) -> FolderCount:
+    """One listing of a folder: images, their bytes, other files.
+
+    Raises:
+        MachineCannot: the folder cannot be read.
+    """
+    found = size = unnamed = ignored = 0
+    example = ""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if not coco.is_image_name(name) or not entry.is_file():
+                    ignored += not coco.is_image_name(name)
+                    continue
+                found += 1
+                size += entry.stat().st_size
+                if coco.image_id(name) is None:
+                    unnamed += 1
+                    example = example or name
+    except PermissionError as error:
+        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+    return FolderCount(found, size, ignored, unnamed, example)
+
+
+def probe_split(root: Path, split: str, memory: CountMemory | None = None, *, recount: bool = False) -> SplitFacts:
+    """Count one split. A folder that is not there gives no images, not an error: a plan may precede the download.
+
+    Args:
+        memory: counts of earlier plans; None counts without one.
+        recount: count although an earlier count would do.
+
+    Raises:
+        MachineCannot: the folder cannot be read.
+    """
     folder = split_folder(root, split)
     published = coco.SPLITS.get(split)
     expected = published.images if published else None
     if not folder.is_dir():
         return SplitFacts(split, str(folder), 0, 0, expected)
-    found = size = unnamed = 0
-    example = ""
-    for image in list_images(folder):
-        found += 1
-        size += image.bytes
-        if coco.image_id(image.name) is None:
-            unnamed += 1
-            example = example or image.name
-    ignored = sum(1 for entry in os.scandir(folder) if not coco.is_image_name(entry.name))
-    return SplitFacts(split, str(folder), found, size, expected, ignored, unnamed, example)
+    known = memory.recall(folder) if memory and not recount else None
+    if known is None:
+        before = folder.stat()
+        count = count_folder(folder)
+        if memory:
+            memory.keep(folder, before, count)
+    else:
+        count = known
+    return SplitFacts(
+        split, str(folder), count.found, count.bytes, expected, count.ignored, count.unnamed, count.unnamed_example,
+        remembered=known is not None,
+    )  # fmt: skip
 
 
-def probe_dataset(root: str | None, splits: tuple[str, ...]) -> DatasetFacts:
+def probe_dataset(
+    root: str | None, splits: tuple[str, ...], memory: CountMemory | None = None, *, recount: bool = False
+) -> DatasetFacts:
     """The data set for a plan.
 
     Args:
         root: the image root; None to plan with the published counts.
         splits: folder names or "karpathy"; empty for the splits that the root has, else both splits of 2014.
+        memory, recount: as of `probe_split`.
 
     Raises:
         BadRequest: the root is no folder, or a split is neither there nor a published one.
     """
     if root is None:
-        names = coco.split_names(splits or DEFAULT_SPLITS)
-        facts = tuple(_assumed(name) for name in names)
-        return DatasetFacts("", facts, training_captions(facts), assumed=True)
+        return assumed_dataset(coco.split_names(splits or DEFAULT_SPLITS))
     path = Path(root)
     require_folder(path)
     names = coco.split_names(splits) or _splits_here(path) or DEFAULT_SPLITS
-    found = tuple(probe_split(path, name) for name in names)
+    found = tuple(probe_split(path, name, memory, recount=recount) for name in names)
     for split in found:
         if not split.found and split.expected is None:
             here = _folders(path)
@@ -89,6 +126,19 @@ def probe_dataset(root: str | None, splits: tuple[str, ...]) -> DatasetFacts:
                 or f"Folders in {path}: {', '.join(here[:8]) or 'none'}.",
             )
     return DatasetFacts(str(path), found, training_captions(found), assumed=not any(split.found for split in found))
+
+
+def assumed_dataset(names: tuple[str, ...], *, karpathy: bool = True) -> DatasetFacts:
+    """A data set by its published counts, none of its images being here.
+
+    Args:
+        karpathy: whether both splits of 2014 stand for the Karpathy split.
+
+    Raises:
+        BadRequest: a split is no published one.
+    """
+    facts = tuple(_assumed(name) for name in names)
+    return DatasetFacts("", facts, training_captions(facts, karpathy=karpathy), assumed=True)
 
 
 def require_folder(root: Path) -> None:

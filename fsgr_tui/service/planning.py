@@ -5,18 +5,25 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fsgr_tui.core import coco, compare, steps, whatif
+from fsgr_tui.core.calibration import Calibration
+from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.dataset import DatasetFacts
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.core.planner import make_plan
+from fsgr_tui.core.planner import plan_for
+from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.tower import Tower
-from fsgr_tui.probes.dataset import probe_dataset
+from fsgr_tui.core.whatif import WhatIf
+from fsgr_tui.probes.counts import CountMemory
+from fsgr_tui.probes.dataset import assumed_dataset, probe_dataset
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.gpu import probe_gpus
 from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
 
-DEFAULT_IMAGE_ROOT = "datasets/coco/images"
+DEFAULT_IMAGE_ROOT = steps.DEFAULT_IMAGE_ROOT
 DEFAULT_FEATURES_DIR = "features"
 
 
@@ -29,34 +36,85 @@ def probe_machine(paths: tuple[str, ...]) -> Machine:
         return Machine(tuple(disks), gpus.result(), host.result())
 
 
-def plan(intent: Intent, image_root: str | None, features_dir: str = DEFAULT_FEATURES_DIR) -> Plan:
+def plan(
+    intent: Intent,
+    image_root: str | None,
+    features_dir: str = DEFAULT_FEATURES_DIR,
+    what_if: WhatIf | None = None,
+    *,
+    recount: bool = False,
+) -> Plan:
     """The plan for this machine.
 
     Args:
         image_root: where images are; None looks at the guide's folder, and plans with published counts without it.
         features_dir: where features would go.
+        what_if: what is given instead of read.
+        recount: count the images again, although an earlier count would do.
 
     Raises:
-        BadRequest: the image root, a split or the model is not there.
+        BadRequest: the image root, a split, a model or a simulated GPU is not there.
     """
-    if image_root is None and Path(DEFAULT_IMAGE_ROOT).is_dir():
-        image_root = DEFAULT_IMAGE_ROOT
+    what_if = what_if or WhatIf()
+    return plan_for(situation(intent, image_root, features_dir, what_if, recount=recount), what_if.words)
+
+
+def comparison(
+    intent: Intent, image_root: str | None, features_dir: str, what_if: WhatIf, *, recount: bool = False
+) -> Comparison:
+    """Several choices side by side on this machine; arguments and faults as of `plan`."""
+    return compare.compare(situation(intent, image_root, features_dir, what_if, recount=recount), what_if.words)
+
+
+def situation(
+    intent: Intent, image_root: str | None, features_dir: str, what_if: WhatIf, *, recount: bool = False
+) -> Situation:
+    """All that a plan is computed from; arguments and faults as of `plan`."""
+    what_if.checked()
     # Before the data set is counted: a mistyped model should not have to wait for it.
-    tower = find_model(intent.clip_model)
-    return _on_this_machine(intent, tower, probe_dataset(image_root, intent.splits), features_dir)
+    towers = _towers(intent)
+    dataset = _dataset(intent, image_root, what_if, recount=recount)
+    return _situation(intent, towers, dataset, features_dir, what_if)
 
 
 def replan(old: Plan, features_dir: str = DEFAULT_FEATURES_DIR) -> Plan:
     """The same plan on this machine as it is now; the data set is not counted again."""
-    return _on_this_machine(old.intent, find_model(old.intent.clip_model), old.dataset, features_dir)
+    return plan_for(_situation(old.intent, _towers(old.intent), old.dataset, features_dir, WhatIf()))
 
 
-def _on_this_machine(intent: Intent, tower: Tower, dataset: DatasetFacts, features_dir: str) -> Plan:
+def _towers(intent: Intent) -> tuple[Tower, ...]:
+    return tuple(find_model(name) for name in intent.models or (intent.clip_model,))
+
+
+def _dataset(intent: Intent, image_root: str | None, what_if: WhatIf, *, recount: bool) -> DatasetFacts:
+    if what_if.dataset:
+        if image_root is not None or intent.splits:
+            raise BadRequest(
+                f"--dataset {what_if.dataset} plans without images, and --image-root or --split name some.",
+                "Leave --dataset out to plan with the images that are there.",
+            )
+        return assumed_dataset(coco.DATASETS[what_if.dataset], karpathy=what_if.dataset == coco.KARPATHY)
+    if image_root is None and Path(DEFAULT_IMAGE_ROOT).is_dir():
+        image_root = DEFAULT_IMAGE_ROOT
+    return probe_dataset(image_root, intent.splits, CountMemory(), recount=recount)
+
+
+def _situation(
+    intent: Intent, towers: tuple[Tower, ...], dataset: DatasetFacts, features_dir: str, what_if: WhatIf
+) -> Situation:
     images_path = dataset.root or DEFAULT_IMAGE_ROOT
     machine = probe_machine((images_path, features_dir))
-    images_disk, features_disk = _disk(machine, images_path), _disk(machine, features_dir)
     workers = intent.workers if intent.workers is not None else suggested_workers(machine.host.cpus)
-    return make_plan(machine, dataset, intent, tower, images_disk, features_disk, workers)
+    machine = whatif.simulated(machine, what_if)
+    measured = () if what_if.other_gpu else tuple(filter(None, (_calibration(machine, tower) for tower in towers)))
+    images_disk, features_disk = _disk(machine, images_path), _disk(machine, features_dir)
+    return Situation(machine, dataset, intent, towers, images_disk, features_disk, workers, measured)
+
+
+def _calibration(machine: Machine, tower: Tower) -> Calibration | None:
+    from fsgr_tui.service.calibration import latest
+
+    return latest(machine, tower.name)
 
 
 def _disk(machine: Machine, path: str) -> Disk:

@@ -2,57 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fsgr_tui.core import coco, guide, memory, timing
-from fsgr_tui.core.dataset import DatasetFacts, SplitFacts, training_captions
-from fsgr_tui.core.machine import CpuBudget, Disk, Gpu, GpuReport, Host, Machine, MemoryBudget
-from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.core.planner import make_plan
-from fsgr_tui.core.tower import KNOWN
+from fsgr_tui.core import coco, memory, timing
+from fsgr_tui.core.calibration import MemoryLine
+from fsgr_tui.core.dataset import SplitFacts, training_captions
 from fsgr_tui.core.units import GB, GIB, Estimate, Unknown
-
-B16 = KNOWN["ViT-B-16"]
-
-
-def split(name: str, *, found: bool = True) -> SplitFacts:
-    published = coco.SPLITS[name]
-    images = published.images if found else 0
-    return SplitFacts(name, f"/data/{name}", images, images * coco.AVERAGE_JPEG_BYTES, published.images)
-
-
-def karpathy(*, found: bool = True) -> DatasetFacts:
-    splits = (split("train2014", found=found), split("val2014", found=found))
-    return DatasetFacts("/data", splits, training_captions(splits), assumed=not found)
-
-
-def disk(free: int | Unknown = 500 * GB, path: str = "/data", mount: str = "/data", *, writable: bool = True) -> Disk:
-    return Disk(path, mount, "ext4", f"dev{mount}", 2000 * GB, free, Unknown("no quota command"), 10**9, writable)
-
-
-def gpu(name: str = "NVIDIA GeForce RTX 3090", free: int | Unknown = 24 * GIB) -> Gpu:
-    return Gpu(0, "GPU-0", name, 24 * GIB, free, 0, 0)
-
-
-def machine(*gpus: Gpu, cpus: int = 16) -> Machine:
-    report = GpuReport("ok", gpus, "555.42") if gpus else GpuReport("no_driver", message="no NVIDIA driver here")
-    host = Host(
-        "node", "Linux 6", "3.11", "AMD EPYC", CpuBudget(cpus, "host", cpus), MemoryBudget(64 * GIB, 60 * GIB, "host")
-    )
-    return Machine((disk(),), report, host)
-
-
-def plan(free: int | Unknown = 500 * GB, *gpus: Gpu, found: bool = True, writable: bool = True, **intent) -> Plan:
-    target = disk(free, writable=writable)
-    return make_plan(machine(*gpus), karpathy(found=found), Intent(**intent), B16, target, target, workers=15)
-
-
-def votes(made: Plan) -> dict[str, str]:
-    return {row.name: row.vote for row in made.recommendation.criteria}
-
+from tests.fakes.planning import B16, calibration, dataset, disk, gpu, host, plan, rows, split, votes
 
 # The guide's criteria: what is given, the row it concerns, how that row votes, and the verdict.
 CASES = [
@@ -104,10 +62,13 @@ def test_the_ladder_goes_from_the_largest_to_the_training_split_alone():
 
 
 def test_a_disk_that_holds_less_gets_a_smaller_choice_and_is_told_so():
-    made = plan(20 * GB, gpu(), dtype="float32")
+    made = plan(22 * GB, gpu(), dtype="float32")
     assert (made.recommendation.choice.grid, made.recommendation.choice.dtype) == ("7x7", "float16")
     assert any("does not fit" in warning for warning in made.recommendation.warnings)
-    assert any("more free" in flip for flip in made.recommendation.flips)
+    assert (
+        "With 8.46 GB more free, 49 x 768 float32 (18.6 GB) would fit: --grid 7x7 --dtype float32."
+        in made.recommendation.flips
+    )
 
 
 def test_a_full_disk_blocks_precomputing_and_realtime_is_left():
@@ -120,12 +81,13 @@ def test_a_full_disk_blocks_precomputing_and_realtime_is_left():
 def test_neither_way_is_an_answer_with_the_shortest_way_out():
     made = plan(5 * GB)
     assert made.recommendation.mode == "none"
-    assert "free disk" in made.recommendation.reason
+    assert "The shortest way out: free " in made.recommendation.reason
+    assert "or use a GPU with " in made.recommendation.reason
     assert made.commands == ()
 
 
 def test_a_folder_that_cannot_be_written_blocks():
-    assert votes(plan(500 * GB, gpu(), writable=False))["disk for features"] == "blocks"
+    assert votes(plan(500 * GB, gpu(), features=disk(writable=False)))["disk for features"] == "blocks"
 
 
 def test_unknown_free_space_neither_blocks_nor_votes():
@@ -146,40 +108,34 @@ def test_no_gpu_votes_for_precomputing_and_says_why():
     assert (row.vote, row.observed) == ("B", "no NVIDIA driver here")
 
 
-def test_adapters_inside_clip_bring_the_honest_warning():
+def test_adapters_inside_clip_make_cached_pixels_the_way_and_bring_the_honest_warning():
     made = plan(500 * GB, gpu(), paper=True, adapters=True)
     assert votes(made)["paper reproduction"] == "neutral"
+    assert (made.recommendation.mode, made.recommendation.cache) == ("realtime", "pixels")
+    assert any("approximation" in warning for warning in made.recommendation.warnings)
+    ways = {way.name: way for way in made.ways}
+    assert ways["pixels"].stored_bytes == 18_558_145_536
+    assert [ways[name].exact for name in ("realtime", "precomputed", "pixels")] == [True, False, True]
+    assert made.commands[0].argv[-2:] == ("--stage", "pixels")
+
+
+def test_adapters_without_a_gpu_leave_the_approximation_and_say_so():
+    made = plan(500 * GB, adapters=True)
+    assert (made.recommendation.mode, made.recommendation.cache) == ("precomputed", "")
     assert any("approximation" in warning for warning in made.recommendation.warnings)
 
 
 def test_images_that_are_not_here_are_counted_on_their_disk():
-    here, absent = plan(500 * GB, gpu()), plan(500 * GB, gpu(), found=False)
+    here, absent = plan(500 * GB, gpu()), plan(500 * GB, gpu(), facts=dataset(found=False))
     more = absent.storage.filesystems[0].need_bytes - here.storage.filesystems[0].need_bytes
     assert more == pytest.approx(coco.KARPATHY_IMAGES * coco.AVERAGE_JPEG_BYTES)
 
 
 def test_images_and_features_on_different_disks_are_both_judged():
-    images, features = disk(500 * GB, "/nfs", "/nfs"), disk(5 * GB, "/home", "/home")
-    made = make_plan(machine(gpu()), karpathy(), Intent(), B16, images, features, 8)
+    images, features = disk(500 * GB, "/nfs"), disk(5 * GB, "/home")
+    made = plan(0, gpu(), images=images, features=features)
     assert {need.mount for need in made.storage.filesystems} == {"/nfs", "/home"}
     assert made.recommendation.mode == "realtime"
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.integers(0, 300),
-    st.integers(0, 300),
-    st.sampled_from([(), (gpu(),)]),
-    st.booleans(),
-    st.sampled_from([None, 1, 10]),
-)
-def test_more_space_never_turns_precomputed_into_realtime(some, more, gpus, quick, experiments):
-    less, larger = sorted((some, more))
-    small = plan(less * GB, *gpus, quick_check=quick, experiments=experiments).recommendation
-    large = plan(larger * GB, *gpus, quick_check=quick, experiments=experiments).recommendation
-    if small.mode == "precomputed":
-        assert large.mode == "precomputed"
-        assert large.choice.feature_bytes >= small.choice.feature_bytes
 
 
 @given(st.integers(1, 512), st.integers(1, 512))
@@ -198,13 +154,6 @@ def test_the_largest_batch_fits_and_one_more_does_not(free_gib):
     assert memory.realtime_bytes(B16, batch + 1).likely > free
 
 
-def test_a_plan_survives_the_way_through_json():
-    made = plan(500 * GB, gpu())
-    document = msgspec.json.encode(made)
-    assert b"NaN" not in document
-    assert msgspec.json.encode(msgspec.json.decode(document)) == document
-
-
 def test_rates_of_published_gpus_come_from_the_table_and_others_are_guesses():
     assert timing.encode_rate(B16, gpu("NVIDIA A100-SXM4-40GB"), 8).basis == "table"
     assert timing.encode_rate(B16, gpu("NVIDIA A100-SXM4-40GB"), 8).likely == 1100
@@ -213,7 +162,7 @@ def test_rates_of_published_gpus_come_from_the_table_and_others_are_guesses():
 
 
 def test_an_extraction_is_no_faster_than_its_decoding():
-    slow = timing.extraction_rate(B16, machine(gpu("NVIDIA GeForce RTX 4090"), cpus=2), workers=2)
+    slow = timing.extraction_rate(B16, gpu("NVIDIA GeForce RTX 4090"), cpus=2, workers=2)
     assert slow.likely == pytest.approx(660)
 
 
@@ -225,27 +174,243 @@ def test_break_even_agrees_with_the_guides_own_hours():
     assert timing.break_even_epochs(hours[0], hours[2], hours[1]) is None
 
 
-# The audit: the guide's statement and the value that arithmetic gives.
-AUDIT = [
-    ("images of train2014", "118,287", "82,783"),
-    ("features of train2014, ViT-B/16", "18 GB", "12.5 GB (49 tokens), 49.8 GB (196)"),
-    ("features of val2014, ViT-B/16", "2 GB", "6.10 GB (49 tokens), 24.4 GB (196)"),
-    ("features of train2014, ViT-L/14", "30 GB", "21.7 GB (64 tokens)"),
-    ("realtime epoch", "2 h", "6.1 h"),
-    ("precomputed epoch", "40 min", "50 min"),
-    ("20 epochs", "40 h against 13 h", "5.1 d against 16.8 h"),
-    ("speed-up", "3-5x", "7.3x by pairs a second"),
-]
-
-
-@pytest.mark.parametrize(("what", "said", "computed"), AUDIT)
-def test_the_guides_numbers_stand_beside_the_computed_ones(what, said, computed):
-    row = next(row for row in guide.guide_rows() if row.what == what)
-    assert (row.guide, row.computed) == (said, computed)
-    assert row.note
-
-
 def test_captions_of_both_splits_of_2014_are_karpathys():
-    assert karpathy().captions == 566_747
+    assert dataset().captions == 566_747
     assert training_captions((split("train2017"),)) == 591_753
     assert training_captions((SplitFacts("mine", "/x", 10, 1000),)) == 50
+
+
+def test_an_incomplete_karpathy_set_counts_both_splits_and_a_2017_set_only_what_is_trained_on():
+    some = (SplitFacts("train2014", "/x", 100, 1000, 82_783), SplitFacts("val2014", "/x", 20, 100, 40_504))
+    assert training_captions(some) == 600
+    assert training_captions((split("train2017"), split("val2017"))) == 591_753
+    assert training_captions((split("train2014"), split("val2014")), karpathy=False) == 414_113
+
+
+# Where a full disk, a missing quota, too few inodes or a read-only folder stand in the way.
+def test_a_file_system_without_inodes_blocks_and_names_the_count():
+    made = plan(500 * GB, gpu(), features=disk(inodes=5))
+    row = rows(made)["disk for features"]
+    assert (row.vote, row.observed) == ("blocks", "5 inodes free")
+    assert made.storage.filesystems[0].fits is True  # realtime writes nothing there that the reserve would miss
+    assert made.recommendation.mode == "realtime"
+
+
+def test_one_feature_file_needs_few_inodes_and_absent_images_one_each():
+    here, absent = plan(500 * GB, gpu()), plan(500 * GB, gpu(), facts=dataset(found=False))
+    files = [made.storage.filesystems[0].files_needed for made in (here, absent)]
+    assert files[0] < 50
+    assert files[1] - files[0] == coco.KARPATHY_IMAGES + 1  # and the zip
+
+
+def test_images_that_find_no_inodes_block_both_ways():
+    made = plan(500 * GB, gpu(), facts=dataset(found=False), features=disk(inodes=1000))
+    assert made.recommendation.mode == "none"
+    assert "every image is one" in made.recommendation.reason
+
+
+def test_unknown_inodes_are_unknown_not_zero():
+    made = plan(500 * GB, gpu(), features=disk(inodes=Unknown("this file system reports no inode count")))
+    need = made.storage.filesystems[0]
+    assert need.fits is True
+    assert isinstance(need.inodes_free, Unknown)
+    assert made.recommendation.mode == "precomputed"
+
+
+def test_a_full_read_only_share_of_images_is_no_hindrance_when_they_are_there():
+    made = plan(0, gpu(), images=disk(0, "/share", writable=False), features=disk(100 * GB, "/home"))
+    assert made.recommendation.mode == "precomputed"
+    assert {need.mount: need.fits for need in made.storage.filesystems} == {"/share": True, "/home": True}
+
+
+def test_images_that_do_not_fit_block_both_ways():
+    made = plan(0, gpu(), facts=dataset(found=False), images=disk(10 * GB, "/nfs"), features=disk(500 * GB, "/home"))
+    assert made.recommendation.mode == "none"
+    assert rows(made)["disk for images"].blocks == ("realtime", "precomputed")
+
+
+def test_a_disk_without_room_for_a_checkpoint_keeps_no_training():
+    made = plan(GB, gpu())
+    assert made.recommendation.mode == "none"
+    assert "checkpoint" in made.recommendation.reason
+
+
+def test_checkpoints_of_many_runs_are_capped_and_that_is_said():
+    made = plan(80 * GB, gpu(), experiments=20, grid="native")
+    assert made.recommendation.choice.feature_bytes == 37_116_291_072
+    row = rows(made)["disk for checkpoints"]
+    assert "keep last and best" in row.why
+    assert row.threshold == "5.30 GB capped, 509 GB not"
+
+
+def test_the_storage_tree_adds_up():
+    made = plan(500 * GB, gpu(), facts=dataset(found=False))
+    (need,) = made.storage.filesystems
+    lasting = [item for item in made.storage.items if item.kind not in ("temporary", "reserve")]
+    publishing = next(item for item in made.storage.items if item.name == "while publishing")
+    assert need.need_bytes == round(sum(item.bytes.likely for item in lasting) + publishing.bytes.likely)
+    (reserve,) = [item for item in made.storage.items if item.kind == "reserve"]
+    assert reserve.bytes.likely == need.reserve_bytes == round(0.02 * need.need_bytes) + 5 * GB
+
+
+def test_the_largest_zip_counts_while_it_is_unpacked():
+    alone = plan(0, gpu(), facts=dataset(found=False), images=disk(25 * GB, "/nfs"), features=disk(500 * GB, "/home"))
+    need = next(each for each in alone.storage.filesystems if each.mount == "/nfs")
+    assert need.need_bytes == coco.KARPATHY_IMAGES * coco.AVERAGE_JPEG_BYTES + 13_510_573_713
+    assert need.fits is False
+
+
+# Time.
+def test_realtime_encodes_every_image_once_for_each_caption():
+    assert plan(500 * GB, gpu()).time.encodes_per_image == pytest.approx(566_747 / 113_287)
+
+
+def test_break_even_in_experiments_is_that_in_epochs_over_the_epochs_of_one():
+    time = plan(500 * GB, gpu(), epochs=10).time
+    assert time.break_even_experiments.likely == pytest.approx(time.break_even_epochs.likely / 10)
+
+
+def test_the_net_saving_counts_the_extraction():
+    time = plan(500 * GB, gpu(), epochs=10, experiments=3).time
+    assert time.net_saving.likely == pytest.approx(
+        30 * (time.realtime_epoch.likely - time.precomputed_epoch.likely) - time.extraction.likely
+    )
+
+
+def test_a_first_look_saves_no_time_by_extracting():
+    assert votes(plan(500 * GB, gpu(), quick_check=True))["time"] == "neutral"
+
+
+# GPU memory.
+def test_every_gpu_has_its_row():
+    made = plan(500 * GB, gpu(free=3 * GIB), gpu(index=1))
+    assert [(row.index, row.realtime_fits) for row in made.memory.gpus] == [(0, False), (1, True)]
+    assert made.memory.free_bytes == 24 * GIB
+
+
+def test_unified_memory_is_what_the_host_has_available():
+    shared = Unknown("the driver reports no memory size")
+    made = plan(500 * GB, gpu("NVIDIA GB10", shared, shared, shared=True), on=host(20, 128 * GIB))
+    assert made.memory.free_bytes == 124 * GIB
+    assert "unified memory" in made.memory.gpus[0].note
+
+
+def test_a_mig_slice_has_its_own_memory_and_its_share_of_the_rate():
+    slice_ = gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 10 * GIB, 10 * GIB, mig=True)
+    whole = gpu("NVIDIA H100 80GB HBM3", 80 * GIB, 80 * GIB)
+    assert timing.encode_rate(B16, slice_, 8).likely == pytest.approx(timing.encode_rate(B16, whole, 8).likely / 7)
+    assert plan(500 * GB, slice_).memory.gpus[0].note == "MIG slice"
+
+
+def test_memory_that_others_use_is_named_and_not_counted_as_free():
+    made = plan(500 * GB, gpu(free=4 * GIB, elsewhere=20 * GIB))
+    assert made.memory.gpus[0].note == "20.0 GiB used by processes not visible from here"
+    assert made.memory.gpus[0].realtime_fits is False
+
+
+def test_a_gpu_without_room_for_one_image_blocks_both_ways():
+    assert plan(500 * GB, gpu(free=GIB)).recommendation.mode == "none"
+
+
+def test_the_patch_label_contrast_grows_with_the_square_of_the_batch():
+    assert memory.contrast_bytes(B16, 150) == 17_287_200_000
+    without, with_it = plan(500 * GB, gpu()).memory, plan(500 * GB, gpu(), labels=True, grid="native").memory
+    assert with_it.precomputed.likely - without.precomputed.likely == pytest.approx(17_287_200_000)
+    assert with_it.largest_precomputed_batch < without.largest_precomputed_batch
+
+
+# Measured values.
+def test_measured_rates_replace_priors_and_say_so():
+    made = plan(500 * GB, gpu(), measured=(calibration(),))
+    assert (
+        made.time.extraction.basis == made.time.realtime_epoch.basis == made.time.precomputed_epoch.basis == "measured"
+    )
+    assert made.time.extraction.likely == pytest.approx(123_287 / 1400)
+    assert made.time.realtime_epoch.likely == pytest.approx(566_747 / 300)
+    assert made.memory.realtime.basis == "measured"
+    assert made.memory.realtime.likely == 2 * GB + 64 * 100_000_000
+    assert made.calibrated == "2026-11-24T10:00:00Z"
+    assert "measured" in rows(made)["time"].why
+
+
+def test_what_was_measured_with_another_model_is_not_taken():
+    made = plan(500 * GB, gpu(), measured=(calibration(clip_model="ViT-L-14"),))
+    assert made.time.extraction.basis == "table"
+    assert made.calibrated == ""
+
+
+def test_a_frozen_measurement_says_nothing_about_trained_adapters():
+    made = plan(500 * GB, gpu(), adapters=True, measured=(calibration(),))
+    assert made.time.realtime_epoch.basis == "guess"
+    assert made.memory.realtime.basis == "table"
+    assert made.time.precomputed_epoch.basis == "measured"
+
+
+def test_a_slow_measured_extraction_on_a_gpu_is_called_out():
+    slow = calibration(
+        extract=Estimate.around(31, 0.05, "images/s", "measured"), bottleneck="decode-bound: one worker."
+    )
+    warnings = plan(500 * GB, gpu(), measured=(slow,)).recommendation.warnings
+    assert any("31 images/s on a GPU, is below 50" in warning for warning in warnings)
+    assert "Measured: decode-bound: one worker." in warnings
+    assert not any(
+        "is below 50" in warning for warning in plan(500 * GB, gpu(), measured=(calibration(),)).recommendation.warnings
+    )
+
+
+def test_a_measured_memory_line_sets_the_largest_batch():
+    batch = memory.largest_batch(B16, 12 * GB, realtime=True, measured=MemoryLine(2 * GB, 100_000_000))
+    assert batch == 100
+
+
+# Several models.
+def test_models_have_a_row_each_and_their_own_break_even():
+    made = plan(500 * GB, gpu(), models=("ViT-B/16", "ViT-L/14"), clip_model="ViT-B/16", epochs=10)
+    assert [(row.clip_model, row.feature_bytes) for row in made.models] == [
+        ("ViT-B-16", 9_279_072_768),
+        ("ViT-L-14", 12_372_097_024),
+    ]
+    assert all(row.pays and row.epochs == 10 for row in made.models)
+    assert made.keep_all_models is True
+    assert [step.what for step in made.commands] == [
+        f"{what}-{name}" for name in ("vit-b-16", "vit-l-14") for what in ("extract", "check", "train")
+    ]
+
+
+def test_models_that_do_not_fit_together_are_kept_one_at_a_time():
+    made = plan(30 * GB, gpu(), models=("ViT-B/16", "ViT-L/14"), clip_model="ViT-B/16")
+    assert made.keep_all_models is False
+    assert [step.what for step in made.commands] == ["extract", "check", "train"]
+    assert "delete it, then plan ViT-L-14" in made.commands[0].note
+    assert "one model's file at a time" in rows(made)["CLIP changes"].why
+
+
+# Grids that the ladder does not have by itself.
+@pytest.mark.parametrize(
+    ("model", "grid", "tokens"), [("ViT-L/14", "8x8", 64), ("ViT-B/16", "7x7-112px", 49), ("ViT-B/32", "7x7", 49)]
+)
+def test_the_grid_that_was_asked_for_is_planned(model, grid, tokens):
+    choice = plan(900 * GB, gpu(), clip_model=model, grid=grid).recommendation.choice
+    assert choice.tokens == tokens
+    assert choice.grid == ("native" if model == "ViT-B/32" else grid)
+
+
+def test_the_staged_strategy_is_offered_where_both_ways_work_and_the_training_is_long():
+    made = plan(500 * GB, gpu(), epochs=20)
+    assert [step.what for step in made.staged] == ["first-look", "extract", "check", "train"]
+    assert made.staged[1].needs == ("first-look",)
+    assert plan(500 * GB, gpu(), epochs=20, staged=True).commands == made.staged
+    for short in (
+        plan(500 * GB, gpu(), epochs=3),
+        plan(500 * GB),
+        plan(5 * GB, gpu()),
+        plan(500 * GB, gpu(), adapters=True),
+    ):
+        assert short.staged == ()
+
+
+def test_a_batch_that_does_not_fit_is_not_put_into_the_commands():
+    made = plan(5 * GB, gpu(free=8 * GIB))
+    argv = made.commands[0].argv
+    batch = int(argv[argv.index("--batch-size") + 1])
+    assert batch == made.memory.largest_realtime_batch < 64

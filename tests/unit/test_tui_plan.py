@@ -22,7 +22,7 @@ async def test_the_screen_opens_with_the_verdict_and_where_it_stands():
             "PRECOMPUTED",
             "49 x 768 float16, 9.28 GB",
             "gpu07 · 2 GPUs · images",
-            "66.4 GB free after",
+            "66.3 GB free after",
             "fits",
         ):
             assert words in text

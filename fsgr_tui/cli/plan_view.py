@@ -1,0 +1,169 @@
+"""A plan and a comparison as plain text for people, in 80 columns and more."""
+
+from __future__ import annotations
+
+import shlex
+
+from fsgr_tui.cli import text
+from fsgr_tui.core.compare import Alternative, Comparison
+from fsgr_tui.core.plan import Criterion, FilesystemNeed, Plan
+from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, printable
+from fsgr_tui.service import markdown
+
+TITLES = {"realtime": "REALTIME (way A)", "precomputed": "PRECOMPUTED (way B)", "none": "NEITHER WAY WORKS HERE"}
+_VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "!"}
+_FITS = {True: "fits", False: "DOES NOT FIT", None: "free space unknown"}
+
+
+def show(plan: Plan) -> None:
+    """Print a plan."""
+    verdict = plan.recommendation
+    text.echo(text.styled(TITLES[verdict.mode], "bold") + _stored(plan))
+    for line in plan.simulated:
+        text.echo(text.styled(f"  SIMULATED, not this machine: {printable(line)}", "yellow"))
+    text.paragraph(verdict.reason)
+    text.paragraph(verdict.certainty)
+    text.heading("The machine, partly simulated" if plan.simulated else "This machine")
+    text.table(markdown.machine_rows(plan.machine))
+    text.heading("Data set")
+    text.table(markdown.dataset_rows(plan.dataset))
+    _show_criteria(plan)
+    _show_list("What would change it", "-", verdict.flips)
+    _show_list("Mind", "!", verdict.warnings)
+    _show_ways(plan)
+    _show_models(plan)
+    _show_gpus(plan)
+    _show_storage(plan)
+    _show_ladder(plan)
+    _show_guide(plan)
+    _show_steps(plan)
+
+
+def _stored(plan: Plan) -> str:
+    choice = plan.recommendation.choice
+    if plan.recommendation.mode == "precomputed":
+        return f"   {choice.clip_model}, {choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"
+    if plan.recommendation.cache:
+        pixels = next(way for way in plan.ways if way.name == "pixels")
+        return f"   from cached pixels, {format_bytes(pixels.stored_bytes)}"
+    return ""
+
+
+def _show_criteria(plan: Plan) -> None:
+    text.heading("Why")
+    text.paragraph("A votes for realtime, B for precomputed, ! makes a way impossible; with its weight.")
+    rows = sorted(plan.recommendation.criteria, key=lambda row: (not row.blocks, -row.weight))
+    for row in rows:
+        head = printable(f"{row.name}: {row.observed} ({row.threshold})")
+        if row.weight:
+            text.table([(_vote(row), head), ("     ", row.why)])
+        else:
+            text.table([(_vote(row), f"{head}. {row.why}")])
+
+
+def _vote(row: Criterion) -> str:
+    weight = f"{row.weight:g}" if row.weight else ""
+    mark = "!" if row.vote == "blocks" or (row.blocks and row.vote == "neutral") else _VOTES[row.vote]
+    return f"{mark} {weight:<3}"
+
+
+def _show_list(title: str, mark: str, lines: tuple[str, ...]) -> None:
+    if lines:
+        text.heading(title)
+        text.table([(mark, printable(line)) for line in lines])
+
+
+def _show_ways(plan: Plan) -> None:
+    text.heading("The ways")
+    text.table(markdown.way_rows(plan), ("", "A realtime", "B precomputed", "cached pixels"))
+    for name, way in zip(("A", "B", "pixels"), plan.ways, strict=True):
+        text.table([(f"{name:<6}", way.exactness)])
+    text.paragraph(markdown.time_words(plan))
+    if plan.calibrated:
+        text.paragraph(f"Measured on this machine by `fsgr-tui bench`, {plan.calibrated}.")
+
+
+def _show_models(plan: Plan) -> None:
+    if not plan.models:
+        return
+    text.heading("CLIP models")
+    text.table(markdown.model_rows(plan), markdown.MODEL_COLUMNS)
+    text.paragraph(markdown.keep_words(plan))
+
+
+def _show_gpus(plan: Plan) -> None:
+    if plan.memory.gpus:
+        text.heading("GPU memory")
+        text.table(markdown.gpu_rows(plan), markdown.GPU_COLUMNS)
+
+
+def _show_storage(plan: Plan) -> None:
+    text.heading("Storage")
+    for need in plan.storage.filesystems:
+        text.table(markdown.storage_tree(plan, need))
+        text.paragraph(fits_words(need))
+
+
+def fits_words(need: FilesystemNeed) -> str:
+    """Whether a file system holds what is planned, with its quota and its files."""
+    return printable(markdown.need_words(need))
+
+
+def _show_ladder(plan: Plan) -> None:
+    text.heading("Choices, largest first")
+    text.table(markdown.ladder_rows(plan), ("", "row", "features", "with all beside", "", ""))
+
+
+def _show_guide(plan: Plan) -> None:
+    text.heading("The guide's numbers")
+    rows, notes = markdown.guide_table(plan)
+    text.table(rows, ("", "guide", "computed", "measured"))
+    text.table(notes)
+
+
+def _show_steps(plan: Plan) -> None:
+    if plan.commands:
+        text.heading("Next")
+    for step in plan.commands:
+        # Commands are printed unwrapped, so that they can be copied.
+        text.echo("  " + printable(shlex.join(step.argv)))
+        if step.note:
+            text.table([("    #", step.note)])
+    if plan.staged and not plan.intent.staged:
+        text.heading("Or in two stages")
+        text.paragraph(markdown.staged_words(plan))
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print choices side by side, model by model."""
+    for line in comparison.simulated:
+        text.echo(text.styled(f"SIMULATED, not this machine: {printable(line)}", "yellow"))
+    notes = list(dict.fromkeys(row.exactness for row in comparison.alternatives))
+    for model in dict.fromkeys(row.clip_model for row in comparison.alternatives):
+        text.heading(f"{model}, {comparison.epochs} epochs in all")
+        rows = [_alternative(row, notes) for row in comparison.alternatives if row.clip_model == model]
+        text.table(rows, ("way", "stored", "size", "fits", "before", "epoch", "in all", "note"))
+    text.echo()
+    if any(row.only_training for row in comparison.alternatives):
+        text.table([("*", "The training split alone; the other one is extracted in realtime.")])
+    text.table([(f"[{number}]", note) for number, note in enumerate(notes, 1)])
+    text.paragraph(markdown.basis_words([row.epoch for row in comparison.alternatives]))
+
+
+def _alternative(row: Alternative, notes: list[str]) -> tuple[str, ...]:
+    return (
+        {"realtime": "A", "precomputed": "B", "pixels": "pixels"}[row.way],
+        row.row + (" *" if row.only_training else ""),
+        format_bytes(row.stored_bytes) if row.stored_bytes else "-",
+        {True: "yes", False: "no", None: "?"}[row.fits],
+        _time(row.preparation),
+        _time(row.epoch),
+        _time(row.total),
+        f"[{notes.index(row.exactness) + 1}]",
+    )
+
+
+def _time(estimate: Estimate | Unknown) -> str:
+    if isinstance(estimate, Unknown):
+        return "?"
+    return format_duration(estimate.likely) if estimate.likely else "-"

@@ -1,0 +1,155 @@
+"""What would change the answer: the decision is asked again with other values until it becomes another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fsgr_tui.core.decision import Decision, decide
+from fsgr_tui.core.plan import Rung, Threshold
+from fsgr_tui.core.situation import Situation
+from fsgr_tui.core.units import GIB, Unknown, format_bytes, format_gib
+
+MOST_FREE_BYTES = 10**14
+MOST_EPOCHS = MOST_EXPERIMENTS = MOST_SWAPS = 1000
+MOST_GPU_BYTES = 200 * GIB
+
+
+def thresholds(now: Decision) -> tuple[Threshold, ...]:
+    """The values at which the answer changes, the disk first."""
+    return (*_space(now), *_counts(now), *_gpu(now), *_questions(now))
+
+
+def larger_that_fit(now: Decision) -> str:
+    """The largest choice above the chosen one that fits as well, as a sentence; empty when there is none."""
+    chosen = now.facts.chosen
+    if chosen is None or now.mode != "precomputed":
+        return ""
+    larger = [rung for rung in now.facts.rungs if rung.fits and rung.feature_bytes > chosen.feature_bytes]
+    return (
+        f"{larger[0].label} fits too ({format_bytes(larger[0].feature_bytes)}): {flags(larger[0])}." if larger else ""
+    )
+
+
+def flags(rung: Rung) -> str:
+    """The flags that ask for a rung."""
+    return f"--grid {rung.grid} --dtype {rung.dtype}"
+
+
+def _outcome(decision: Decision) -> str:
+    return decision.outcome
+
+
+def _mode(decision: Decision) -> str:
+    return decision.mode
+
+
+def first_change(
+    now: Decision,
+    ask: Callable[[int], Situation],
+    start: int,
+    end: int,
+    answer: Callable[[Decision], str] = _outcome,
+) -> tuple[int, Decision] | None:
+    """The value nearest to `start`, on the way to `end`, at which the answer differs; None when none does.
+
+    More of anything pulls in one direction, so what is found is the first of the changes that lie on the way.
+
+    Args:
+        answer: what counts as the answer; by default the way with its choice.
+    """
+    step = 1 if end > start else -1
+    last = decide(ask(end))
+    if start == end or answer(last) == answer(now):
+        return None
+    near, far = 0, abs(end - start)
+    while far - near > 1:
+        middle = (near + far) // 2
+        if answer(decide(ask(start + step * middle))) == answer(now):
+            near = middle
+        else:
+            far = middle
+    return start + step * far, decide(ask(start + step * far))
+
+
+def _space(now: Decision) -> Iterator[Threshold]:
+    situation = now.facts.situation
+    free = situation.features_disk.free_bytes
+    if isinstance(free, Unknown):
+        return
+    if short := _next_larger(now):
+        lacking = short.need_bytes - free
+        yield Threshold(
+            "free space", short.need_bytes, "bytes", short.label,
+            f"With {format_bytes(lacking)} more free, {short.label} ({format_bytes(short.feature_bytes)}) would fit: {flags(short)}.",
+        )  # fmt: skip
+    if now.mode != "precomputed" and (more := first_change(now, situation.with_free, free, MOST_FREE_BYTES)):
+        at, then = more
+        yield Threshold(
+            "free space", at, "bytes", then.outcome, f"With {format_bytes(at - free)} more free: {then.outcome}."
+        )
+    if free and (less := first_change(now, situation.with_free, free, 0)):
+        at, then = less
+        yield Threshold("free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}.")
+        if then.mode == now.mode and (least := first_change(now, situation.with_free, at, 0, _mode)):
+            at, then = least
+            yield Threshold(
+                "free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}."
+            )
+
+
+def _next_larger(now: Decision) -> Rung | None:
+    """The smallest larger choice that does not fit, where storing is recommended or blocked by space."""
+    chosen = now.facts.chosen
+    if now.mode != "precomputed" or chosen is None:
+        return None
+    short = [rung for rung in now.facts.rungs if rung.fits is False and rung.feature_bytes > chosen.feature_bytes]
+    return short[-1] if short else None
+
+
+def _counts(now: Decision) -> Iterator[Threshold]:
+    situation, intent = now.facts.situation, now.facts.situation.intent
+    if now.mode == "none" or intent.quick_check:
+        return
+    asked: tuple[tuple[str, str, int, int, int], ...] = (
+        ("epochs", "epochs", intent.epochs, 1, MOST_EPOCHS),
+        ("experiments", "experiments", intent.runs, 1, MOST_EXPERIMENTS),
+        ("CLIP changes", "clip_swaps", intent.model_count - 1, 0, MOST_SWAPS),
+    )
+    for quantity, field, value, least, most in asked:
+        for end in (least, most):
+            found = first_change(now, lambda count, field=field: situation.with_intent(**{field: count}), value, end)  # type: ignore[misc]
+            if found:
+                at, then = found
+                unit = (
+                    quantity
+                    if quantity == "CLIP changes"
+                    else f"{quantity}{' in each experiment' if field == 'epochs' and intent.runs > 1 else ''}"
+                )
+                side = "From" if end == most else "At"
+                reach = "on" if end == most else "or fewer"
+                yield Threshold(quantity, at, "count", then.outcome, f"{side} {at} {unit} {reach}: {then.outcome}.")
+
+
+def _gpu(now: Decision) -> Iterator[Threshold]:
+    situation = now.facts.situation
+    free = now.facts.memory.free_bytes if situation.machine.gpus else 0
+    if isinstance(free, Unknown):
+        return
+    if found := first_change(now, situation.with_gpu_memory, free, MOST_GPU_BYTES):
+        at, then = found
+        yield Threshold(
+            "GPU memory", at, "bytes", then.outcome, f"With {format_gib(at)} free on a GPU: {then.outcome}."
+        )
+
+
+def _questions(now: Decision) -> Iterator[Threshold]:
+    situation, intent = now.facts.situation, now.facts.situation.intent
+    for quantity, field, words in (
+        ("quick check", "quick_check", "for a first look (--quick-check)"),
+        ("adapters", "adapters", "with adapters or prompts trained inside CLIP (--adapters)"),
+    ):
+        asked = getattr(intent, field)
+        then = decide(situation.with_intent(**{field: not asked}))
+        if then.outcome != now.outcome:
+            beginning = f"Without {field.replace('_', ' ')}" if asked else words[0].upper() + words[1:]
+            yield Threshold(quantity, float(not asked), "yes", then.outcome, f"{beginning}: {then.outcome}.")

@@ -1,0 +1,113 @@
+"""What if: another GPU, another amount of free space, another data set, without any of them being there."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fsgr_tui.core.coco import DATASETS
+from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.gpus import gpus_like
+from fsgr_tui.core.machine import Gpu, GpuReport, Machine
+from fsgr_tui.core.timing import best_gpu
+from fsgr_tui.core.units import GIB, Unknown, format_bytes, format_gib, parse_size
+
+NO_GPU = "none"
+NOT_ASKED = Unknown("not asked: the free space is simulated")
+
+
+class WhatIf(msgspec.Struct, frozen=True):
+    """What is given instead of read; everything empty for this machine as it is.
+
+    Attributes:
+        gpu: as people write it, e.g. `RTX 3090`, `8xA100 40GB`, `H100 MIG 1g.10gb`, or `none`.
+        vram: memory of the GPU, e.g. `24GB`; makers count 2^30 bytes as one, and so is it here.
+        disk_free: free space of the features' file system (and of the images', where they are one), e.g. `80GB`.
+        dataset: `karpathy`, `coco2014` or `coco2017`, none of its images being here.
+    """
+
+    gpu: str = ""
+    vram: str = ""
+    disk_free: str = ""
+    dataset: str = ""
+
+    @property
+    def other_gpu(self) -> bool:
+        """Whether the GPU is another one than the machine's."""
+        return bool(self.gpu or self.vram)
+
+    @property
+    def vram_bytes(self) -> int | None:
+        """Bytes of the GPU's memory."""
+        text = self.vram.strip()
+        return parse_size(text.upper().replace("GB", "GIB") if text else "") if text else None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is simulated, one line each."""
+        lines = []
+        if self.gpu == NO_GPU:
+            lines.append("no GPU")
+        elif self.gpu:
+            gpus = gpus_like(self.gpu, self.vram_bytes)
+            size = gpus[0].memory_total_bytes
+            each = format_gib(size) if isinstance(size, int) else "unified memory"
+            lines.append(
+                f"GPU: {len(gpus)} x {gpus[0].name}, {each}" if len(gpus) > 1 else f"GPU: {gpus[0].name}, {each}"
+            )
+        elif self.vram:
+            lines.append(f"GPU memory: {format_gib(self.vram_bytes or 0)}")
+        if self.disk_free:
+            lines.append(f"disk: {format_bytes(parse_size(self.disk_free))} free")
+        if self.dataset:
+            lines.append(f"data set: {self.dataset}, by its published counts")
+        return tuple(lines)
+
+    def checked(self) -> WhatIf:
+        """This one, if all of it can be simulated.
+
+        Raises:
+            BadRequest: a size is none, or the GPU or the data set is not known; the message lists near names.
+        """
+        if self.dataset and self.dataset not in DATASETS:
+            near = did_you_mean(self.dataset, list(DATASETS)) or f"Known: {', '.join(DATASETS)}."
+            raise BadRequest(f"The data set {self.dataset!r} is not known.", near)
+        if self.vram and self.gpu == NO_GPU:
+            raise BadRequest("--gpu none has no --vram.", "Leave one of them out.")
+        for flag, size in (("--vram", self.vram), ("--disk-free", self.disk_free)):
+            try:
+                known = parse_size(size) if size else GIB
+            except BadRequest as problem:
+                raise BadRequest(f"{flag} {problem.what}", problem.fix) from None
+            if flag == "--vram" and known < GIB // 4:
+                raise BadRequest(f"--vram {size} is less than any GPU has.", "Write it like 24GB.")
+        _ = self.words
+        return self
+
+
+def simulated(machine: Machine, what_if: WhatIf) -> Machine:
+    """The machine as it would be; its host, and what was not given, stay as they are."""
+    if what_if.disk_free:
+        free = parse_size(what_if.disk_free)
+        total = [disk.total_bytes for disk in machine.disks if isinstance(disk.total_bytes, int)]
+        disks = tuple(
+            msgspec.structs.replace(
+                disk, free_bytes=free, total_bytes=max(free, *total) if total else free, quota_bytes=NOT_ASKED
+            )
+            for disk in machine.disks
+        )
+        machine = msgspec.structs.replace(machine, disks=disks)
+    if what_if.gpu == NO_GPU:
+        return msgspec.structs.replace(machine, gpu_report=GpuReport("none", message="no GPU (simulated)"))
+    if what_if.other_gpu:
+        gpus = gpus_like(what_if.gpu, what_if.vram_bytes) if what_if.gpu else (_resized(machine, what_if),)
+        return msgspec.structs.replace(machine, gpu_report=GpuReport("ok", gpus))
+    return machine
+
+
+def _resized(machine: Machine, what_if: WhatIf) -> Gpu:
+    """This machine's GPU, or one of unknown make, with other memory and idle."""
+    size = what_if.vram_bytes or 0
+    gpu = best_gpu(machine) or Gpu(0, "simulated-0", "a GPU of unknown make", size, size, 0, 0, 0)
+    return msgspec.structs.replace(
+        gpu, memory_total_bytes=size, memory_free_bytes=size, memory_used_bytes=0, shared_memory=False
+    )
