@@ -93,6 +93,11 @@ def open_checkable(path: Path) -> Checkable:
     Raises:
         Problem: it is not there, no features, damaged, or it may not be read.
     """
+    if path.name.endswith(".part") and path.with_name(path.name.removesuffix(".part") + ".ledger").exists():
+        raise NotAFeatureFile(
+            f"{path} is an unfinished extraction: rows that are not done read as zeros.",
+            "Finish it with `fsgr-tui extract --resume`, then check the file.",
+        )
     if path.is_dir() or _holds_one_array(path):
         return _Converted(path, *_rows(path))
     return FeatureFile(path)

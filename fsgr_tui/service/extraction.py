@@ -16,6 +16,8 @@ from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE, temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.images import Image, write_image_list
+from fsgr_tui.features.manifest import ROW_IDS, read_manifest
+from fsgr_tui.features.reader import open_hdf5
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.dataset import split_folder
@@ -95,6 +97,8 @@ def prepare(request: ExtractRequest) -> Prepared:
         images, part, parts = shard(images, request.shard)
         output = shard_path(output, part, parts)
     _require_free_name(output, request)
+    if request.resume and not request.overwrite and output.exists():
+        _require_extendable(output, frozenset(image.id for image in images))
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
     require_packages("extract")
@@ -135,6 +139,22 @@ def start(prepared: Prepared) -> RunFolder:
     child_spec.write_bytes(msgspec.json.encode(spec))
     control.start(run, "extract", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), request.shown)
     return run
+
+
+def _require_extendable(output: Path, ids: frozenset[int]) -> None:
+    """Refuse to extend a finished file into one that would lack some of its images."""
+    with open_hdf5(output) as file:
+        manifest = read_manifest(file)
+        here = file.attrs.get(ROW_IDS)
+    if manifest is None or here is None:
+        raise BadRequest(
+            f"{output} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
+        )
+    if lost := sorted(set(here.tolist()) - ids):
+        raise BadRequest(
+            f"{output} holds {len(lost):,} images that are not in this selection (first id: {lost[0]}).",
+            f"Name all splits that it shall hold (it has {', '.join(manifest.splits)}), or use --overwrite.",
+        )
 
 
 def _left_out(request: ExtractRequest) -> tuple[str, ...]:

@@ -189,8 +189,18 @@ def test_resuming_never_drops_images_that_the_file_has(demo_root, tmp_path):
     )
     done = extract(root, output, "--resume")
     assert done.returncode == 2
-    assert "not in this selection" in done.stderr
+    assert "12 images that are not in this selection" in done.stderr
+    # It was refused before a job was started.
+    assert "load model" not in done.stderr
     assert len(FeatureFile(output)) == 36
+
+
+def test_a_file_of_another_program_is_not_resumed(demo_root, tmp_path):
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        file["9_grids"] = np.zeros((49, 96), np.float16)
+    done = extract(demo_root / "images", tmp_path / "f.hdf5", "--resume")
+    assert done.returncode == 2
+    assert "not made by this program" in done.stderr
 
 
 def test_names_that_are_no_utf8_are_extracted_under_a_plain_locale(pictures, tmp_path):

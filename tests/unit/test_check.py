@@ -371,6 +371,13 @@ def test_attributes_that_are_no_manifest_are_told_with_the_file(tmp_path, versio
         checked(path)
 
 
+def test_an_unfinished_file_is_told_as_such_not_as_one_of_zeros(tmp_path):
+    build = FeatureBuild.start(tmp_path / "f.hdf5", make_manifest(), IDS)
+    build.close()
+    with pytest.raises(NotAFeatureFile, match="unfinished extraction"):
+        checked(tmp_path / "f.hdf5.part")
+
+
 # ---- class tokens
 
 
