@@ -10,16 +10,22 @@ from fsgr_tui.service import diagnosis
 
 
 @click.command(
-    "doctor", help="What this machine and installation are, to be pasted into a bug report; nothing private is in it."
+    "doctor",
+    help="What this machine and installation are, to be pasted into a bug report. Home folder and user names are taken out of it.\n\n"
+    "\b\nExamples:\n  fsgr-tui doctor --markdown --hide-host\n  fsgr-tui doctor --python ~/miniconda3/envs/fsgr/bin/python",
 )
+@click.option("--markdown", is_flag=True, help="A Markdown table, for an issue.")
+@click.option("--hide-host", is_flag=True, help="Take the machine's name out, too.")
+@click.option("--python", type=click.Path(), default="", help="Ask a lab's Python as well: torch, CUDA, spaCy.")
 @options.json_flag
-def command(as_json: bool) -> int:
+def command(markdown: bool, hide_host: bool, python: str, as_json: bool) -> int:
     """Print the rows."""
-    rows = diagnosis.examine()
+    rows = diagnosis.examine(python=python, hide_host=hide_host)
     if as_json:
-        text.json_out(
-            {"schema": "fsgr-tui/doctor/1", "rows": [{"what": what, "reading": reading} for what, reading in rows]}
-        )
+        told = [{"what": row.what, "reading": row.reading} for row in rows]
+        text.json_out({"schema": "fsgr-tui/doctor/1", "rows": told})
+    elif markdown:
+        text.echo(diagnosis.page(rows))
     else:
-        text.table([(what, printable(reading)) for what, reading in rows])
+        text.table([(printable(what), printable(reading)) for what, reading in diagnosis.grouped(rows)])
     return 0

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from fsgr_tui import __version__
+from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.lab import Checkout, Interpreter, LoginSession
+from fsgr_tui.core.machine import Disk, Machine
+from fsgr_tui.core.preflight import linger_remedy
+from fsgr_tui.core.preflight_lab import SPACY_MODEL, spacy_findings
+from fsgr_tui.core.units import Unknown, format_bytes
 from fsgr_tui.jobs.folder import RUNS_VARIABLE, runs_dir
+from fsgr_tui.probes.interpreter import probe_interpreter
+from fsgr_tui.probes.login import probe_login
 from fsgr_tui.probes.nvml import installed_bindings
-from fsgr_tui.service.markdown import Rows, machine_rows
+from fsgr_tui.service.markdown import grid, machine_rows
 from fsgr_tui.service.planning import probe_machine
+from fsgr_tui.service.privacy import Privacy
 
 PACKAGES = (
     "textual",
@@ -34,6 +47,7 @@ _VARIABLES = (
     "HDF5_USE_FILE_LOCKING",
     "HF_HUB_OFFLINE",
     "SLURM_JOB_ID",
+    "SLURM_CPUS_PER_TASK",
     "TERM",
     "LANG",
     "LC_ALL",
@@ -41,37 +55,149 @@ _VARIABLES = (
     RUNS_VARIABLE,
 )
 
+Group = Literal["", "packages", "environment"]
 
-def examine() -> Rows:
-    """(what, reading) rows; the home folder and the user's name are replaced."""
-    machine = probe_machine((str(Path.cwd()), str(runs_dir())))
-    rows: Rows = [("fsgr-tui", __version__), ("python", f"{platform.python_version()} ({platform.machine()})")]
-    rows += [(row[0], row[1]) for row in machine_rows(machine)]
-    rows.append(("driver", str(machine.gpu_report.driver)))
-    bindings = installed_bindings()
-    if "pynvml" in bindings:
-        rows.append(
-            (
-                "warning",
-                f"The deprecated package `pynvml` is installed ({', '.join(bindings)}): pip uninstall pynvml; nvidia-ml-py stays.",
-            )
+
+class Reading(msgspec.Struct, frozen=True):
+    """One row. Rows of a group are short, and are shown in one line."""
+
+    what: str
+    reading: str
+    group: Group = ""
+
+
+class Asked(NamedTuple):
+    """What the doctor asks of the world; tests hand in others."""
+
+    machine: Callable[[tuple[str, ...]], Machine] = probe_machine
+    login: Callable[[], LoginSession] = probe_login
+    bindings: Callable[[], tuple[str, ...]] = installed_bindings
+
+
+def examine(*, python: str = "", hide_host: bool = False, asked: Asked = Asked()) -> tuple[Reading, ...]:  # noqa: B008 - a tuple of functions
+    """All readings, without what names the user.
+
+    Args:
+        python: a lab's interpreter to be asked as well; empty for none.
+        hide_host: take the machine's name out, too.
+
+    Raises:
+        BadRequest: `python` is no program.
+    """
+    with ThreadPoolExecutor(2, "doctor") as pool:
+        login = pool.submit(asked.login)
+        lab = pool.submit(_lab_rows, python) if python else None
+        machine = asked.machine((str(Path.cwd()), str(runs_dir())))
+        rows = [
+            Reading("fsgr-tui", f"{__version__}, Python {platform.python_version()} ({platform.machine()})"),
+            *_machine_rows(machine),
+            *_login_rows(login.result()),
+            Reading("java", shutil.which("java") or "not found (only METEOR, SPICE and the PTB tokenizer need it)"),
+            *(lab.result() if lab else ()),
+            *_binding_rows(asked.bindings()),
+        ]
+    rows += [Reading(package, _version(package), "packages") for package in PACKAGES]
+    rows += [Reading(name, os.environ[name], "environment") for name in _VARIABLES if name in os.environ]
+    privacy = Privacy.here(hide_host=hide_host)
+    return tuple(Reading(privacy.cleaned(row.what), privacy.cleaned(row.reading), row.group) for row in rows)
+
+
+def grouped(rows: tuple[Reading, ...]) -> list[tuple[str, str]]:
+    """Rows for people: packages and variables in a line each, so that all of it fits on one screen."""
+    lines = [(row.what, row.reading) for row in rows if not row.group]
+    here = [f"{row.what} {row.reading}" for row in rows if row.group == "packages" and row.reading != _ABSENT]
+    absent = [row.what for row in rows if row.group == "packages" and row.reading == _ABSENT]
+    lines.append(("packages", ", ".join(here)))
+    if absent:
+        lines.append((_ABSENT, ", ".join(absent)))
+    variables = [f"{row.what}={row.reading}" for row in rows if row.group == "environment"]
+    return [*lines, ("environment", ", ".join(variables) or "none of the variables that matter is set")]
+
+
+def page(rows: tuple[Reading, ...]) -> str:
+    """The rows as a Markdown table."""
+    return grid(("what", "reading"), grouped(rows))
+
+
+_ABSENT = "not installed"
+
+
+def _machine_rows(machine: Machine) -> list[Reading]:
+    plain = machine_rows(msgspec.structs.replace(machine, disks=()))
+    rows = [Reading(row[0] or "GPU", row[1]) for row in plain]
+    if not isinstance(machine.gpu_report.driver, Unknown):
+        rows.append(Reading("driver", machine.gpu_report.driver))
+    names = ("working folder", "run folders")
+    return rows + [
+        Reading(name, f"{disk.path}: {_disk_words(disk)}") for name, disk in zip(names, machine.disks, strict=False)
+    ]
+
+
+def _disk_words(disk: Disk) -> str:
+    free = str(disk.free_bytes) if isinstance(disk.free_bytes, Unknown) else f"{format_bytes(disk.free_bytes)} free"
+    of = "" if isinstance(disk.total_bytes, Unknown) else f" of {format_bytes(disk.total_bytes)}"
+    quota = (
+        disk.quota_bytes.reason
+        if isinstance(disk.quota_bytes, Unknown)
+        else f"quota leaves {format_bytes(disk.quota_bytes)}"
+    )
+    inodes = (
+        f"inodes {disk.inodes_free}" if isinstance(disk.inodes_free, Unknown) else f"{disk.inodes_free:,} inodes free"
+    )
+    state = "" if disk.writable else ", NOT WRITABLE"
+    return f"{free}{of} on {disk.mount} ({disk.filesystem}){state}; {quota}; {inodes}"
+
+
+def _login_rows(session: LoginSession) -> list[Reading]:
+    if session.kills is False:
+        return [Reading("log-out", f"jobs go on after it ({session.source})")]
+    found = (
+        f"not known whether jobs go on: {session.kills.reason}"
+        if isinstance(session.kills, Unknown)
+        else f"ends all processes: KillUserProcesses ({session.source})"
+    )
+    lingers = ", enable-linger is on" if session.lingers is True else ""
+    return [Reading("log-out", f"{found}{lingers}. {linger_remedy(session)}")]
+
+
+def _binding_rows(bindings: tuple[str, ...]) -> list[Reading]:
+    """The package `pynvml` carries the same module as nvidia-ml-py, and whichever was installed last is imported."""
+    if not any(binding.startswith("pynvml ") for binding in bindings):
+        return []
+    return [
+        Reading(
+            "warning",
+            f"The deprecated package pynvml is installed ({', '.join(bindings)}): pip uninstall pynvml; nvidia-ml-py stays.",
         )
-    rows += [(package, _version(package)) for package in PACKAGES]
-    rows += [(name, os.environ[name]) for name in _VARIABLES if name in os.environ]
-    rows.append(("java", shutil.which("java") or "not found (only METEOR, SPICE and the PTB tokenizer need it)"))
-    return [(_private(what), _private(reading)) for what, reading in rows]
+    ]
+
+
+def _lab_rows(python: str) -> list[Reading]:
+    wanted = ("torch", "h5py", "spacy", SPACY_MODEL)
+    try:
+        lab: Interpreter = probe_interpreter(python, wanted)
+    except Problem as problem:
+        if problem.exit_code == 2:
+            raise
+        return [Reading("lab's Python", f"{problem.what} {problem.fix}")]
+    torch = lab.torch
+    built = (
+        f"torch {torch}"
+        if isinstance(torch, Unknown)
+        else f"torch {torch.version}, {f'CUDA {torch.cuda}' if torch.cuda else 'built without CUDA'}, sees {torch.gpus} GPUs"
+    )
+    others = ", ".join(f"{name} {lab.packages[name]}" if name in lab.packages else f"no {name}" for name in wanted[1:])
+    rows = [Reading("lab's Python", f"{python} ({lab.version}): {built}; {others}")]
+    needs_spacy = Checkout("", "", imports=frozenset({"spacy"}))
+    return rows + [
+        Reading("warning", f"{row.what}: {row.remedy}")
+        for row in spacy_findings(lab, needs_spacy)
+        if row.verdict == "stop"
+    ]
 
 
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _private(text: str) -> str:
-    """The text without what names its user."""
-    home, user = str(Path.home()), getpass.getuser()
-    shown = text.replace(home, "~") if home != "/" else text
-    # A short name such as "root" stands in ordinary words too; only whole path parts are replaced.
-    return "/".join("USER" if part == user else part for part in shown.split("/"))
+        return _ABSENT
