@@ -40,8 +40,9 @@ def diagnose(seen: Evidence) -> Cause | None:
     """The cause of a bad end; None for a good one."""
     if seen.return_code == 0:
         return None
-    chain = tracebacks.last_chain(seen.signals.tail)
-    near = list(seen.signals.tail)[-NEAR_LINES:] + [LogLine(0, row) for row in seen.live]
+    tail = [*seen.signals.tail, *(LogLine(0, row) for row in seen.live)]
+    chain = tracebacks.last_chain(tail)
+    near = tail[-NEAR_LINES:]
     asserted = _device_assert(seen, chain)
     if asserted is not None:
         return asserted
@@ -89,8 +90,6 @@ def _device_assert(seen: Evidence, chain: Sequence[tracebacks.Traceback]) -> Cau
     folded = seen.signals.folded.get("device assert")
     # An assertion that was met long ago need not be what ended the job; its context is lost, so nothing works after it.
     if folded is None or not (chain or seen.return_code < 0 or seen.return_code == 134):
-        return None
-    if not re.search(r"\.cu\b|CUDA|srcIndex|device-side|block: \[", folded.first.text + folded.last.text):
         return None
     where = chain[-1].own if chain else None
     return Cause(
@@ -158,6 +157,10 @@ def _signal(number: int) -> Cause:
 
 
 def _exit_code(code: int, near: Sequence[LogLine]) -> Cause:
+    if code in {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}:
+        return Cause(
+            "signal", f"It ended itself after {signal.Signals(code - 128).name}, which was not sent from here."
+        )
     last = next((line.text.strip() for line in reversed(near) if line.text.strip()), "")
     text = f"Ended with exit code {code}" + (", and its last line says nothing that is known here." if last else "; it printed nothing.")  # fmt: skip
     return Cause("exit code", text, last, "The log has the whole story." if last else "")

@@ -56,11 +56,13 @@ _KINDS: Final = (
     _Kind("skipped batches", "skip", re.compile(r"\bskip(?:s|ped|ping)?\b.{0,40}\b(?:batch|step|update|iteration)|\b(?:batch|step|update|iteration)\b.{0,40}\bskip(?:ped|ping)\b", _I)),
     _Kind("skipped batches", "gradient overflow", re.compile(r"gradient overflow", _I)),
     _Kind("out of GPU memory, survived", "out of memory", re.compile(r"CUDA out of memory|CUDA error: out of memory", _I)),
-    _Kind("division by zero", "divide", re.compile(r"Warning:.*(?:divide by zero|invalid value encountered in .*divide)", _I)),
+    _Kind("division by zero", "divide by zero", re.compile(r"Warning:.*divide by zero", _I)),
     _Kind("division by zero", "invalid value", re.compile(r"Warning:.*invalid value encountered", _I)),
     _Kind("division by zero", "division by zero", re.compile(r"Warning:.*division by zero", _I)),
 )  # fmt: skip
 _WARNING = re.compile(r"\b(?P<kind>[A-Z]\w*Warning): (?P<text>.{1,160})")
+# A C program's own assertion looks alike; the GPU's tell the kernel's source and the thread.
+_ON_GPU = re.compile(r"\.cu\b|device-side|block: \[|srcIndex")
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 _RANK = re.compile(r"^\[(?:rank)?\d+\]:\s?")
 # What begins with a traceback's form is an ending, not a survival.
@@ -106,6 +108,8 @@ class Signals:
     def _fold(self, kind: _Kind, line: LogLine) -> None:
         found = list(kind.pattern.finditer(line.text))
         if not found or (kind.name.startswith("out of GPU") and _EXCEPTION.match(line.text)):
+            return
+        if kind.name == "device assert" and not _ON_GPU.search(line.text):
             return
         ids = [match["id"] for match in found if "id" in kind.pattern.groupindex]
         self.folded.setdefault(kind.name, Folded(line, line)).add(line, len(found), ids)

@@ -7,6 +7,7 @@ step and scalar summaries are read, in the older form (`simple_value`) and in th
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
@@ -18,7 +19,9 @@ from typing import Final, NamedTuple
 from fsgr_tui.jobs.progress.tail import Tail
 
 LOOK_S: Final = 30.0
-FOLDERS_LOOKED_AT: Final = 2000
+ENTRIES_LOOKED_AT: Final = 20_000
+"""A command may name a folder of pictures, too."""
+
 DEPTH: Final = 4
 READ_BYTES: Final = 4 << 20
 _NAME = re.compile(r"events\.out\.tfevents\.(?P<began>\d{9,})\.")
@@ -121,16 +124,17 @@ class EventFiles:
             file.close()
 
     def _find(self) -> Iterator[Path]:
-        left = FOLDERS_LOOKED_AT
+        left = ENTRIES_LOOKED_AT
         waiting = [(folder, DEPTH) for folder in self._folders]
         while waiting and left > 0:
             folder, depth = waiting.pop(0)
-            left -= 1
             try:
-                entries = list(os.scandir(folder))
+                with os.scandir(folder) as entries:
+                    found = list(itertools.islice(entries, left))
             except OSError:
                 continue
-            for entry in entries:
+            left -= len(found) + 1
+            for entry in found:
                 name = _NAME.match(entry.name)
                 if name and int(name["began"]) >= self._since:
                     yield Path(entry.path)

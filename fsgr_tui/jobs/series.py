@@ -1,0 +1,66 @@
+"""A series of samples in a run folder: JSON lines, never more than so many; older ones are thinned when it is full."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fsgr_tui.core import jsontext
+
+LIMIT = 4000
+
+
+class Series:
+    """Appends samples to a file; when it is full every second sample goes, and only every second one is taken from then on.
+
+    So the file always spans the whole job, at an even pace. A fault of the disk loses samples and nothing else.
+    """
+
+    def __init__(self, path: Path, limit: int = LIMIT) -> None:
+        self._path = path
+        self._limit = limit
+        self._kept = len(read(path))
+        self._every = 1
+        self._count = 0
+
+    def add(self, sample: Mapping[str, Any]) -> None:
+        """Keep a sample, or pass it over."""
+        self._count += 1
+        if self._count % self._every:
+            return
+        try:
+            if self._kept >= self._limit:
+                self._thin()
+            with self._path.open("ab") as file:
+                file.write(jsontext.encode(dict(sample)) + b"\n")
+            self._kept += 1
+        except OSError:
+            return
+
+    def _thin(self) -> None:
+        kept = read(self._path)[::2]
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        draft.write_bytes(b"".join(jsontext.encode(sample) + b"\n" for sample in kept))
+        draft.replace(self._path)
+        self._kept = len(kept)
+        self._every *= 2
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The samples of a series; lines that are cut or no JSON are passed over."""
+    try:
+        body = path.read_bytes()
+    except OSError:
+        return []
+    found = []
+    for line in body.splitlines():
+        try:
+            sample = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(sample, dict):
+            found.append(sample)
+    return found
