@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.lab import Checkout
 from fsgr_tui.lab import applying
 from fsgr_tui.lab.integration import FileChange, needed_changes
@@ -56,6 +57,8 @@ def plan(root: Path, script: str = "") -> Planned:
     Raises:
         BadRequest: it is no checkout, or a file of it is not as expected.
     """
+    if not root.is_dir():
+        raise BadRequest(f"There is no checkout {root}.", "Name the folder with the training script.")
     checkout, trees = read_checkout(root, script)
     changes = tuple(needed_changes(root, Path(checkout.script), trees))
     document = Integration(
