@@ -79,6 +79,7 @@ class Checkout(msgspec.Struct, frozen=True):
         spacy_models: names that are given to spacy.load; text is the name.
         java_lines: where Java is started.
         imports: packages that the script and its modules import, and that are neither Python's nor the checkout's.
+        perhaps: those of them that are imported inside functions or behind `except ImportError` alone.
         vocabularies: pickled files that the sources name and that are there.
         copies: files of which there are several that differ.
     """
@@ -93,6 +94,7 @@ class Checkout(msgspec.Struct, frozen=True):
     spacy_models: tuple[Place, ...] = ()
     java_lines: tuple[Place, ...] = ()
     imports: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
     vocabularies: tuple[str, ...] = ()
     copies: tuple[Copies, ...] = ()
 

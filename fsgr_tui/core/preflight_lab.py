@@ -322,7 +322,8 @@ def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[F
                 "machine",
             )
         )
-    missing = sorted(name for name in checkout.imports if name in interpreter.absent and name not in ("torch", "spacy"))
+    absent = checkout.imports & set(interpreter.absent) - {"torch", "spacy"}
+    missing, perhaps = sorted(absent - checkout.perhaps), sorted(absent & checkout.perhaps)
     if missing:
         rows.append(
             Finding(
@@ -330,7 +331,14 @@ def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[F
                 f"{interpreter.path} -m pip install ..., or name the lab's environment with --python.", "machine", tuple(missing),
             )
         )  # fmt: skip
-    else:
+    if perhaps:
+        rows.append(
+            Finding(
+                "optional packages", f"{', '.join(perhaps)} not in {named}", "what parts of the checkout import", "warn",
+                "Install them if the run uses those parts.", "machine", tuple(perhaps),
+            )
+        )  # fmt: skip
+    if not missing:
         there = ", ".join(
             f"{name} {version}".strip()
             for name, version in sorted(interpreter.packages.items())

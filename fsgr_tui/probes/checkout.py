@@ -51,6 +51,7 @@ def probe_checkout(root: Path, script: str = "") -> Checkout:
     seen = _Seen(root)
     for path, tree in read.items():
         seen.look(path, tree)
+    own = _local_names(sources) | sys.stdlib_module_names
     return Checkout(
         root=str(root),
         script=str(chosen),
@@ -61,7 +62,8 @@ def probe_checkout(root: Path, script: str = "") -> Checkout:
         grid_lines=tuple(seen.grid_lines),
         spacy_models=tuple(seen.spacy_models),
         java_lines=tuple(seen.java_lines),
-        imports=frozenset(seen.imports - _local_names(sources) - sys.stdlib_module_names),
+        imports=frozenset(seen.imports - own),
+        perhaps=frozenset(seen.imports - seen.certain - own),
         vocabularies=tuple(seen.vocabularies),
         copies=tuple(_copies(root, chosen, sources, set(read))),
     )
@@ -173,16 +175,16 @@ class _Seen:
         self.grid_lines: list[Place] = []
         self.spacy_models: list[Place] = []
         self.imports: set[str] = set()
+        self.certain: set[str] = set()
         self.java_lines: list[Place] = []
         self.vocabularies: list[str] = []
 
     def look(self, path: Path, tree: ast.Module) -> None:
         """Take in one file."""
+        self.certain |= {name for node in _certain_imports(tree.body) for name in _packages(node)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                self.imports |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                self.imports.add(node.module.partition(".")[0])
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                self.imports |= _packages(node)
             elif isinstance(node, ast.Assign):
                 self._assignment(path, node)
             elif isinstance(node, ast.Call):
@@ -226,6 +228,19 @@ class _Seen:
         place = Place(str(path), node.lineno, text)
         if all((place.file, place.line) != (other.file, other.line) for other in places):
             places.append(place)
+
+
+def _packages(node: ast.Import | ast.ImportFrom) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    return {node.module.partition(".")[0]} if node.module and not node.level else set()
+
+
+def _certain_imports(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Imports that run whenever the module is loaded: those on its own level, outside of `try` and `if`."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
 
 
 def _flag(node: ast.Call) -> ScriptFlag | None:

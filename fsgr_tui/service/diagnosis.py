@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -74,7 +74,10 @@ class Asked(NamedTuple):
     bindings: Callable[[], tuple[str, ...]] = installed_bindings
 
 
-def examine(*, python: str = "", hide_host: bool = False, asked: Asked = Asked()) -> tuple[Reading, ...]:  # noqa: B008 - a tuple of functions
+HERE: Final = Asked()
+
+
+def examine(*, python: str = "", hide_host: bool = False, asked: Asked = HERE) -> tuple[Reading, ...]:
     """All readings, without what names the user.
 
     Args:

@@ -98,6 +98,13 @@ def test_spacy_java_and_foreign_packages_are_found_through_the_imports(tmp_path)
     assert checkout.imports == {"torch", "spacy", "h5py"}
 
 
+def test_imports_inside_functions_and_behind_a_try_are_only_perhaps_needed(tmp_path):
+    head = "try:\n    import horovod\nexcept ImportError:\n    horovod = None\ndef late():\n    import wandb\n    import torch.nn"
+    checkout = probe_checkout(write_checkout(tmp_path, script=script_text(head=head)))
+    assert checkout.imports == {"torch", "h5py", "horovod", "wandb"}
+    assert checkout.perhaps == {"horovod", "wandb"}
+
+
 def test_a_vocabulary_that_the_source_names_is_found_when_it_is_there(tmp_path):
     write_checkout(tmp_path, script=script_text(head="a = 'vocab/vocab_coco.pkl'\nb = 'absent.pkl'"))
     save_vocabulary(tmp_path / "vocab/vocab_coco.pkl", 5)

@@ -447,6 +447,11 @@ def test_a_package_that_the_checkout_imports_and_the_python_lacks_is_named():
     assert (finding.verdict, finding.blame, finding.listed) == ("stop", "machine", ("h5py",))
 
 
+def test_a_package_that_only_parts_of_the_checkout_import_is_a_warning():
+    checkout = Checkout("lab", "train.py", imports=frozenset({"wandb", "torch"}), perhaps=frozenset({"wandb"}))
+    assert verdicts(interpreter_findings(lab_python("wandb", torch=TORCH), checkout)) == ["warn", "ok"]
+
+
 def test_a_python_without_torch_is_the_wrong_one():
     findings = interpreter_findings(
         lab_python("torch", torch=Unknown("not installed there")), Checkout("lab", "train.py")
