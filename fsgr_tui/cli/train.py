@@ -9,16 +9,24 @@ from typing import Any
 import click
 
 from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.cli.train_checkout import TrainCommand
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
-from fsgr_tui.core.training import MODES, CaptionerSize, Mode
+from fsgr_tui.core.training import BASELINES, BEST_BY, MODES, USE_JAVA, Adapters, CaptionerSize, Mode, SelfCritical
 from fsgr_tui.core.units import format_bytes, format_duration, printable
 from fsgr_tui.service import training
 
 # Flags of the lab's own script that belong to its model; a pasted line works, and what is left out is said.
-_LAB_VALUES = ("text-embed-path", "labels-path", "adapter-b", "adapter-e", "beta", "m", "logs-folder", "xe-least", "xe-most",
-               "refine-epoch-rl", "rl-base-lr")  # fmt: skip
+_LAB_VALUES = ("text-embed-path", "labels-path", "beta", "m", "xe-least", "xe-most", "refine-epoch-rl")
 _LAB_FLAGS = ("text", "return-index", "resume-best")
+
+_EXAMPLES = """\b
+Examples:
+  fsgr-tui train --features-path f.hdf5 --annotation-folder m2_annotations
+  fsgr-tui train --features-path f.hdf5 --annotation-folder dataset_coco.json --scst-epochs 5 --patience 5
+  fsgr-tui train --mode realtime --pixels pixels.hdf5 --annotation-folder m2_annotations --adapter-b 6 --adapter-e 11
+  fsgr-tui train --features-path f.hdf5 --annotation-folder m2_annotations --dry-run
+"""
 
 
 def _lab_options(function: Any) -> Any:
@@ -31,8 +39,11 @@ def _lab_options(function: Any) -> Any:
 
 @click.command(
     "train",
-    help="Train the built-in captioner on M2-style annotations: frozen CLIP in every step (realtime), or a feature file (precomputed).\n\n"
+    cls=TrainCommand,
+    help="Train the built-in captioner: CLIP in every step (realtime), or a feature file (precomputed).\n\n"
+    "Captions are scored with CIDEr-D, BLEU and ROUGE-L after every epoch, and the best one by CIDEr-D is kept. "
     "The flags of the lab's train_transformer.py are accepted; those that belong to its model are named and left out.",
+    epilog=_EXAMPLES,
 )
 @click.option(
     "--mode",
@@ -44,21 +55,38 @@ def _lab_options(function: Any) -> Any:
     "--features-path", type=click.Path(), default="", help="The feature file (or, for realtime, the image root)."
 )
 @options.image_root
+@click.option(
+    "--pixels", type=click.Path(), default="", help="Realtime from a pixel cache (extract --stage pixels), undecoded."
+)
 @options.split
 @click.option(
     "--annotation-folder",
+    "--annotations",
     type=click.Path(),
     required=True,
-    help="Folder with the captions JSONs and the four id files.",
+    help="M2-style folder; or dataset_coco.json, COCO's captions JSON, Flickr's captions.",
 )
 @options.model_options
+@click.option("--adapter-b", type=click.IntRange(0), default=None, help="Train adapters in CLIP from this block on ...")
+@click.option("--adapter-e", type=click.IntRange(0), default=None, help="... to this one (FSGR: 6 and 11); realtime.")
+@click.option("--adapter-width", type=click.IntRange(1), default=64, show_default=True, help="Channels of an adapter.")
+@click.option(
+    "--adapter-lr", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Their peak."
+)
 @click.option("--output", type=click.Path(), default="checkpoints", show_default=True, help="Folder for checkpoints.")
 @click.option("--exp-name", default="fsgr", show_default=True, help="Names the checkpoints.")
+@click.option("--logs-folder", "logs", type=click.Path(), default="", help="TensorBoard files; by default in --output.")
 @click.option(
     "--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the training captions."
 )
 @click.option("--max-steps", type=click.IntRange(1), default=None, help="End after so many steps.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Caption pairs a step.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Caption pairs a step, of all processes.",
+)
 @click.option(
     "--learning-rate",
     "--xe-base-lr",
@@ -68,7 +96,42 @@ def _lab_options(function: Any) -> Any:
     help="Peak of the schedule.",
 )
 @click.option("--warmup", type=click.IntRange(0), default=1000, show_default=True, help="Steps until the peak.")
+@click.option("--patience", type=click.IntRange(1), default=None, help="End after so many epochs without a better one.")
+@click.option("--best-by", type=click.Choice(BEST_BY), default="cider", show_default=True, help="What the best one is.")
+@click.option(
+    "--keep", type=click.IntRange(0), default=0, show_default=True, help="Checkpoints of the newest epochs, too."
+)
+@click.option(
+    "--save-every", "save_s", type=click.FloatRange(0), default=600.0, show_default=True, metavar="SECONDS",
+    help="What a power cut may cost at most.",
+)  # fmt: skip
+@click.option("--beam", type=click.IntRange(1), default=5, show_default=True, help="Beam of the captions; 1: greedy.")
+@click.option("--max-eval-images", type=click.IntRange(1), default=None, help="Score the first so many images only.")
+@click.option("--no-evaluate", "evaluate", is_flag=True, flag_value=False, default=True, help="Loss only, no captions.")
+@click.option(
+    "--java", type=click.Choice(USE_JAVA), default="auto", show_default=True,
+    help="METEOR, SPICE and the PTB tokenizer at the end: where Java works, always, or never.",
+)  # fmt: skip
+@click.option(
+    "--scst-epochs", type=click.IntRange(0), default=0, show_default=True, help="Self-critical epochs after the others."
+)
+@click.option(
+    "--scst-lr",
+    "--rl-base-lr",
+    type=click.FloatRange(0, min_open=True),
+    default=5e-6,
+    show_default=True,
+    help="Constant.",
+)
+@click.option("--scst-samples", type=click.IntRange(1), default=5, show_default=True, help="Captions drawn per image.")
+@click.option(
+    "--scst-baseline", type=click.Choice(BASELINES), default="mean", show_default=True,
+    help="What a reward is held against: the other samples, or the greedy caption.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, help="Loader processes.")
+@click.option(
+    "--nproc", "processes", type=click.IntRange(1), default=1, show_default=True, help="Processes, each on a GPU."
+)
 @click.option("--d-model", type=click.IntRange(8), default=512, show_default=True, help="Width of the captioner.")
 @click.option("--layers", type=click.IntRange(1), default=3, show_default=True, help="Layers of encoder and decoder.")
 @click.option("--heads", "--head", type=click.IntRange(1), default=8, show_default=True, help="Attention heads.")
@@ -76,7 +139,7 @@ def _lab_options(function: Any) -> Any:
 @click.option("--resume", "--resume-last", is_flag=True, help="Go on from the last checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Start anew although a checkpoint is there.")
 @click.option("--use-hdf5-features", "hdf5_flag", is_flag=True, hidden=True)
-@click.option("--dry-run", is_flag=True, help="Check everything, and stop.")
+@click.option("--dry-run", is_flag=True, help="One step of training, validation and scoring; keeps nothing.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @_lab_options
 @options.json_flag
@@ -91,25 +154,24 @@ def command(
 ) -> int:
     """Prepare, start and follow a training."""
     _say_left_out(asked)
-    request = _request(mode, features_path, image_root or "", asked)
+    request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
-    text.echo(f"{request.mode}: {prepared.needed:,} annotated images, all of them there", sys.stderr)
-    if dry_run:
-        text.echo("Nothing speaks against it (dry run; nothing was started).", sys.stderr)
-        return 0
+    text.echo(
+        f"{request.mode}: {prepared.needed:,} annotated images ({prepared.captions}), all of them there", sys.stderr
+    )
     run = training.start(prepared)
     if detach:
         text.echo(run.name)
         return 0
-    return ended.report(follow.follow(run), as_json=as_json, done=_done)
+    return ended.report(follow.follow(run), as_json=as_json, done=_rehearsed if dry_run else _done)
 
 
 def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> training.TrainRequest:
     if mode is None:
-        if not features_path and not image_root:
+        if not features_path and not image_root and not asked["pixels"]:
             raise BadRequest(
-                "Neither --features-path nor --image-root was given.",
-                "A feature file trains precomputed, images realtime.",
+                "Neither --features-path nor --image-root nor --pixels was given.",
+                "A feature file trains precomputed, images or their pixel cache realtime.",
             )
         mode = "precomputed" if asked["hdf5_flag"] or features_path.endswith((".hdf5", ".h5")) else "realtime"
     # The guide's way A names the image folder in --features-path.
@@ -134,17 +196,42 @@ def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict
             )
         }
     )
+    critical = SelfCritical(
+        epochs=asked.pop("scst_epochs"),
+        learning_rate=asked.pop("scst_lr"),
+        samples=asked.pop("scst_samples"),
+        baseline=asked.pop("scst_baseline"),
+    )
     size = CaptionerSize(d_model=d_model, layers=asked.pop("layers"), heads=heads, feed_forward=4 * d_model)
+    adapters = _adapters(mode, asked)
     ours = {name: value for name, value in asked.items() if not name.startswith("lab_") and name != "hdf5_flag"}
     return training.TrainRequest(
         mode=mode,
         features=features_path,
         image_root=image_root,
         model=model,
+        adapters=adapters,
+        critical=critical,
         size=size,
         shown=("fsgr-tui", *sys.argv[1:]),
         **ours,
     )
+
+
+def _adapters(mode: Mode, asked: dict[str, Any]) -> Adapters | None:
+    first, last = asked.pop("adapter_b"), asked.pop("adapter_e")
+    width, rate = asked.pop("adapter_width"), asked.pop("adapter_lr")
+    if first is None and last is None:
+        return None
+    if mode == "precomputed":
+        # The guide's own line for stored features has these flags, which belong to its model there.
+        text.echo("left out, since stored features are of the frozen CLIP: --adapter-b, --adapter-e", sys.stderr)
+        return None
+    if first is None or last is None or last < first:
+        raise BadRequest(
+            f"--adapter-b {first} and --adapter-e {last} are no range of blocks.", "FSGR's are 6 and 11 of ViT-B/16."
+        )
+    return Adapters(first=first, last=last, bottleneck=width, learning_rate=rate)
 
 
 def _say_left_out(asked: dict[str, Any]) -> None:
@@ -161,18 +248,55 @@ def _say_left_out(asked: dict[str, Any]) -> None:
 
 
 def _done(result: dict[str, Any]) -> None:
+    best, scores = result["best"], {**result["metrics"], **_of_java(result)}
     text.echo(
         f"{result['mode']}: {result['steps']:,} steps, loss {_number(result['first_loss'])} to {_number(result['last_loss'])}, "
         f"validation {_number(result['val_loss'])}"
     )
-    step = "-" if result["step_s"] is None else format_duration(result["step_s"])
-    rate = "-" if result["pairs_per_s"] is None else f"{result['pairs_per_s']:,.0f} pairs/s"
-    text.echo(f"  {step} a step, {rate}, {format_bytes(result['peak_memory_bytes'])} ({result['memory_kind']})")
+    if scores:
+        text.echo("  " + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    if best["value"] is not None:
+        text.echo(f"  best by {best['by']}: {best['value']:.3f} after step {best['step']:,}")
+    text.echo()
+    text.table(training.measured_rows(result), ("", "here", "V100 (guide)"))
+    text.echo()
     for sample in result.get("samples", []):
         text.echo(
             f"  image {sample['image_id']}: {printable(sample['caption'])}  (reference: {printable(sample['reference'])})"
         )
-    text.echo(f"  checkpoint {printable(result['checkpoint'])}")
+    text.echo(f"  checkpoints {format_bytes(result['checkpoint_bytes'])}, the last {printable(result['checkpoint'])}")
+    text.echo(f"  curves for TensorBoard: {printable(result['logs'])}")
+
+
+def _of_java(result: dict[str, Any]) -> dict[str, float]:
+    """Scores over the Java tokenizer's words, under names that tell."""
+    return {
+        name if name in ("meteor", "spice") else f"{name} (PTB)": value
+        for name, value in result["java_metrics"].items()
+    }
+
+
+def _rehearsed(result: dict[str, Any]) -> None:
+    rows = [
+        (
+            part["part"],
+            format_duration(part["seconds"]),
+            f"{part['per_s']:,.0f} {part['unit']}/s" if part["per_s"] else "-",
+            format_bytes(part["peak_memory_bytes"] - result["baseline_memory_bytes"]),
+        )
+        for part in result["parts"]
+    ]
+    text.echo(
+        f"Every part of the run works (dry run; nothing was kept). Memory is {result['memory_kind']}, beyond start."
+    )
+    text.echo()
+    text.table(rows, ("part", "time", "rate", "memory so far"))
+    text.echo()
+    text.table(training.measured_rows(result), ("", "here", "V100 (guide)"))
+    text.echo()
+    text.echo(
+        f"  {result['steps_an_epoch']:,} steps an epoch; a checkpoint takes {format_bytes(result['checkpoint_bytes'])}"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,143 @@
+"""`fsgr-tui train --repo DIR`: a lab's own training script, with the lab's own Python."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.core.preflight import Finding
+from fsgr_tui.core.training import MODES, Mode
+from fsgr_tui.core.units import printable
+
+if TYPE_CHECKING:
+    from fsgr_tui.service.checkout_training import PreparedCheckout
+
+_COLOURS = {"stop": "red", "warn": "yellow"}
+
+
+class TrainCommand(click.Command):
+    """`train`, which leaves its words to the command below when --repo is among them: a lab's script has its own flags."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse as the one command or as the other."""
+        if any(word == "--repo" or word.startswith("--repo=") for word in args):
+            return command.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the other command."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("A lab's own checkout"):
+            formatter.write_dl([(
+                "--repo DIR",
+                "Run the training script in DIR instead, with the lab's Python; `fsgr-tui train --repo DIR --help` tells more.",
+            )])  # fmt: skip
+
+
+@click.command(
+    "train",
+    help="Run the guide's command for a checkout's train_transformer.py, under the runner. Every flag that is not listed here goes to "
+    "the script, in its own spelling or with hyphens; what the guide's command has besides is added where the script knows it.\n\n"
+    "Flags are checked against the script's source and everything else by the preflight, before anything is started.\n\n"
+    "\b\n"
+    "Examples:\n"
+    "  fsgr-tui train --repo ~/FSGR --mode realtime --features_path images\n"
+    "      --annotation_folder m2_annotations --pre_vs_path ViT-B-16.pt --dry-run\n"
+    "  fsgr-tui train --repo ~/FSGR --python ~/miniconda3/envs/fsgr/bin/python\n"
+    "      --features_path features/coco.hdf5 --annotation_folder m2_annotations\n\n"
+    "Exit codes: 0 trained; 1 data are bad, or the script failed; 2 the command does not fit the checkout; 3 this machine cannot.",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.option("--repo", type=click.Path(), required=True, metavar="DIR", help="The checkout.")
+@click.option("--python", default="", metavar="PATH", help="The lab's Python; else an environment in or named for DIR.")
+@click.option("--script-name", default="", help="Training script in DIR; by default train_transformer.py or train.py.")
+@click.option("--mode", type=click.Choice(MODES), default=None, help="Else: precomputed for an .hdf5 file.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, or cuda:N: sets CUDA_VISIBLE_DEVICES.")
+@options.split
+@click.option("--no-preflight", is_flag=True, help="Only check the flags; what looks wrong otherwise is a warning.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the exact command, and stop.")
+@click.option("--detach", is_flag=True, help="Return at once with the job's name.")
+@options.json_flag
+@click.pass_context
+def command(
+    ctx: click.Context,
+    repo: str,
+    python: str,
+    script_name: str,
+    mode: Mode | None,
+    device: str,
+    splits: tuple[str, ...],
+    no_preflight: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Prepare, start and follow a lab's script."""
+    from fsgr_tui.service import checkout_training as training
+
+    request = training.CheckoutRequest(
+        repo=repo,
+        words=tuple(ctx.args),
+        mode=mode,
+        script=script_name,
+        python=python,
+        device=device,
+        preflight=not no_preflight,
+        shown=("fsgr-tui", *sys.argv[1:]),
+        **({"splits": splits} if splits else {}),
+    )
+    prepared = training.prepare(request)
+    for finding in (*prepared.report.stops, *prepared.report.warnings):
+        _tell(finding)
+    text.echo(f"Python: {printable(prepared.argv[0])} ({printable(prepared.python_why)})", sys.stderr)
+    if prepared.added:
+        text.echo(f"Added from the guide's command: {printable(', '.join(prepared.added))}", sys.stderr)
+    stops = len(prepared.report.stops)
+    if dry_run or stops:
+        if as_json:
+            text.json_out(prepared)
+        elif dry_run:
+            text.echo(_pasteable(prepared))
+        verdict = f"{stops} would stop or spoil it" if stops else "Nothing speaks against it"
+        text.echo(f"{verdict}; nothing was started.", sys.stderr)
+        return prepared.report.exit_code
+    run = training.start(prepared)
+    if detach:
+        text.echo(run.name)
+        return 0
+    status = follow.follow(run)
+    code = ended.report(status, as_json=as_json, done=ended.result)
+    if status.state == "done" and not as_json:
+        text.echo(f"{run.name}: {printable(Path(prepared.argv[1]).name)} ended well, in {printable(prepared.cwd)}")
+    return code
+
+
+def _pasteable(prepared: PreparedCheckout) -> str:
+    """The command as a shell takes it, a flag a line."""
+    python, script, *rest = (shlex.quote(printable(word)) for word in prepared.argv)
+    lines = [" ".join((*(f"{name}={shlex.quote(value)}" for name, value in prepared.env.items()), python, script))]
+    for word in rest:
+        if word.startswith("--"):
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}"
+    return f"cd {shlex.quote(printable(prepared.cwd))} &&\n" + " \\\n".join(lines)
+
+
+def _tell(finding: Finding) -> None:
+    mark = finding.verdict.upper() if finding.verdict == "stop" else finding.verdict
+    head = text.styled(f"{mark:4}", _COLOURS[finding.verdict], sys.stderr)
+    text.echo(f"{head}  {text.styled(printable(finding.what), 'bold', sys.stderr)}", sys.stderr)
+    needed = f" (needed: {finding.needed})" if finding.needed else ""
+    for line in (finding.found + needed, *(f"-> {line}" for line in finding.remedy.splitlines())):
+        room = max(24, text.width(sys.stderr) - 6)
+        for part in textwrap.wrap(printable(line), room, break_long_words=False, break_on_hyphens=False):
+            text.echo(f"      {part}", sys.stderr)
