@@ -19,6 +19,7 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.job import Cause, JobState, JobStatus
 from fsgr_tui.core.machine import Disk, Host
+from fsgr_tui.core.steps import DEFAULT_IMAGE_ROOT
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import FeatureShape
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes
@@ -32,7 +33,6 @@ from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
 from fsgr_tui.service.calibration import calibrations_dir
 from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
-from fsgr_tui.service.planning import DEFAULT_IMAGE_ROOT
 
 BENCH_SCHEMA = "fsgr-tui/bench/1"
 
