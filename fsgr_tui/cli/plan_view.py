@@ -94,7 +94,8 @@ def _show_models(plan: Plan) -> None:
 def _show_gpus(plan: Plan) -> None:
     if plan.memory.gpus:
         text.heading("GPU memory")
-        text.table(markdown.gpu_rows(plan), markdown.GPU_COLUMNS)
+        text.table(markdown.gpu_rows(plan), markdown.gpu_columns(plan))
+        text.table(markdown.gpu_notes(plan))
 
 
 def _show_storage(plan: Plan) -> None:

@@ -52,10 +52,10 @@ def _ways(measured: Calibration | None) -> tuple[GuideRow, ...]:
     return (
         GuideRow("speed-up", "3-5x", f"{per_pair:.1f}x by pairs/s", faster, "3.0x by the guide's own epoch times."),
         GuideRow("disk, way A", "20 GB", format_bytes(zips), "", "Images of 2014, both splits."),
-        GuideRow("disk, way B", "50 GB", f"{both[0]} (49), {both[1]} (196)", "", "Images and float32 features of 49 or 196 tokens; the guide's own plan says 20 + 50 GB."),
+        GuideRow("disk, way B", "50 GB", f"{both[0]} / {both[1]}", "", "Images and float32 features, 49 / 196 tokens; the guide's own plan says 20 + 50 GB."),
         GuideRow(
-            "disk that decides", "100 GB", f"{format_bytes(smallest)} (49, float16)",
-            note="100 GB is not defined (total or free); the computed need against the free space decides.",
+            "disk that decides", "100 GB", f"{format_bytes(smallest)}",
+            note="49 tokens in float16. 100 GB is not defined (total or free); the computed need against the free space decides.",
         ),
     )  # fmt: skip
 
@@ -80,26 +80,26 @@ def _extraction(situation: Situation | None, measured: Calibration | None) -> tu
         ),
         GuideRow("extracting train2014", "2-3 h", f"{low:.1f}-{high:.1f} images/s", took[_TRAIN.images], "On one V100; published rates of that GPU are about 290 images/s."),
         GuideRow("extracting val2014", "10-15 min", f"{val[0]} to {val[1]}", took[_VAL.images], "val2014 has 0.489 times the images, and the rate is the same."),
-        GuideRow("extracting everything", "3-4 h", f"{whole[0]:.1f}-{whole[1]:.1f} h", took[coco.KARPATHY_IMAGES], "By its own rate for train2014."),
+        GuideRow("extracting all", "3-4 h", f"{whole[0]:.1f}-{whole[1]:.1f} h", took[coco.KARPATHY_IMAGES], "By its own rate for train2014."),
         GuideRow(
             "train2014, ViT-B/16", "18 GB", _two(pooled, native, _TRAIN.images),
-            note="float32; float16 is half. 18 GB is train2017 with 49 tokens. Restval, 30,504 images of val2014, belongs to training too.",
+            note="float32, 49 / 196 tokens; float16 is half. 18 GB is train2017 with 49 tokens. Restval, 30,504 images of val2014, belongs to training too.",
         ),
         GuideRow(
             "val2014, ViT-B/16", "2 GB", _two(pooled, native, _VAL.images),
-            note="val2014 has 0.489 times the images of train2014.",
+            note="float32, 49 / 196 tokens; val2014 has 0.489 times the images of train2014.",
         ),
         GuideRow(
             "gzip", "15-20 GB", "2-6 % saved",
             note="Compression hardly helps and makes reading 10-60 times slower; dtype and grid are the levers.",
         ),
         GuideRow("values", "-0.5 to 0.5", "no such bound", note="Tokens leave a LayerNorm; the check looks for NaN, infinity and placeholders instead."),
-        GuideRow("comparison of a check", "encode_image", "same tokens", note="A pooled vector of 512 values cannot be compared with 49 x 768 tokens: `check --recompute` compares tokens."),
+        GuideRow("what check compares", "encode_image", "same tokens", note="A pooled vector of 512 values cannot be compared with 49 x 768 tokens: `check --recompute` compares tokens."),
     )  # fmt: skip
 
 
 def _two(pooled: FeatureShape, native: FeatureShape, images: int) -> str:
-    return f"{format_bytes(pooled.feature_bytes(images))} (49), {format_bytes(native.feature_bytes(images))} (196)"
+    return f"{format_bytes(pooled.feature_bytes(images))} / {format_bytes(native.feature_bytes(images))}"
 
 
 def _training(measured: Calibration | None) -> tuple[GuideRow, ...]:
@@ -122,12 +122,12 @@ def _training(measured: Calibration | None) -> tuple[GuideRow, ...]:
     memory = _memory_words(measured)
     contrast = contrast_bytes(_B16, GUIDE_PRECOMPUTED_BATCH)
     return (
-        GuideRow("realtime step (64)", "2.5 s", f"{GUIDE_REALTIME_BATCH / GUIDE_REALTIME_STEP_S:.0f} pairs/s", steps[0]),
-        GuideRow("precomputed step (150)", "0.8 s", f"{GUIDE_PRECOMPUTED_BATCH / GUIDE_PRECOMPUTED_STEP_S:.0f} pairs/s", steps[1]),
+        GuideRow("step A, batch 64", "2.5 s", f"{GUIDE_REALTIME_BATCH / GUIDE_REALTIME_STEP_S:.0f} pairs/s", steps[0]),
+        GuideRow("step B, batch 150", "0.8 s", f"{GUIDE_PRECOMPUTED_BATCH / GUIDE_PRECOMPUTED_STEP_S:.0f} pairs/s", steps[1]),
         GuideRow("realtime epoch", "2 h", format_duration(realtime), words[0], "2.5 s a step, batch 64, Karpathy training captions: 8,855 steps."),
         GuideRow("precomputed epoch", "40 min", format_duration(precomputed), words[1], "0.8 s a step, batch 150: 3,778 steps."),
         GuideRow("20 epochs", "40 h / 13 h", f"{format_duration(EPOCHS * realtime)} / {format_duration(EPOCHS * precomputed)}", all_epochs, "By the guide's own step times."),
-        GuideRow("time saved", "27 h", f"{saved_h:.0f} h, less extraction", saved, "The guide leaves out the 3-4 h of extraction."),
+        GuideRow("time saved", "27 h", f"{saved_h:.0f} h - extraction", saved, "The guide leaves out the 3-4 h of extraction."),
         GuideRow("GPU memory, A", "22 GB", format_bytes(realtime_bytes(_B16, GUIDE_REALTIME_BATCH).likely), memory[0], "Adapters in ViT-B/16, within 40 %."),
         GuideRow("GPU memory, B", "16 GB", format_bytes(precomputed_bytes(GUIDE_PRECOMPUTED_BATCH).likely), memory[1],
                  f"The patch-label contrast term adds {format_bytes(contrast)} at 196 tokens."),

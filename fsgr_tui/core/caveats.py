@@ -15,9 +15,10 @@ ADAPTER_WARNING = (
     "FSGR trains adapters and prompts inside CLIP, so stored final-layer features train an approximation, "
     "not the same model; they are exact only for a frozen CLIP."
 )
-PIXELS_ADVICE = (
-    "Exact for them is the pixel cache: the resized pictures, {size}, read in every step instead of being decoded."
-)
+PIXELS_ADVICE = "Exact for them is the pixel cache: the resized pictures, {size}, read in every step instead of being decoded. {gain}"
+
+LEAST_GAIN = 0.05
+"""A shorter epoch by less than this share is no gain worth a number among guesses."""
 STAGED_WARNING = (
     "If you begin with realtime and change to precomputed, start a new baseline: the curves are not comparable."
 )
@@ -92,7 +93,7 @@ def _inside_clip(decision: Decision) -> Iterator[str]:
     if intent.adapters:
         yield ADAPTER_WARNING
         if decision.cache:
-            yield PIXELS_ADVICE.format(size=format_bytes(_pixel_bytes(decision)))
+            yield PIXELS_ADVICE.format(size=format_bytes(_pixel_bytes(decision)), gain=_pixel_gain(decision))
             yield PROMPTS_ARE_YOURS
         elif need.fits is False:
             whole = format_bytes(need.need_bytes + need.reserve_bytes)
@@ -124,13 +125,29 @@ def _pixel_bytes(decision: Decision) -> int:
     return pixel_file(decision.facts.situation).feature_bytes(decision.facts.situation)
 
 
+def _pixel_gain(decision: Decision) -> str:
+    """What reading pictures instead of decoding them brings here."""
+    time = decision.facts.time
+    realtime, pixels = time.realtime_epoch.likely, time.pixels_epoch.likely
+    if pixels > (1 - LEAST_GAIN) * realtime:
+        return "It halves the loader's work; the epochs stay as long, since the GPU holds the rate here."
+    return f"It halves the loader's work, and an epoch takes {format_duration(pixels)} instead of {format_duration(realtime)}."
+
+
 def _download(decision: Decision) -> str:
     names = [split.name for split in decision.facts.situation.dataset.splits if not split.found]
     size = format_bytes(decision.facts.situation.dataset.missing_bytes)
     return (
         f"The images of {' and '.join(names)} are not here yet ({size}). JPEGs do not compress: a zip that is kept "
-        "while it is unpacked needs its size again."
+        f"while it is unpacked needs its size again.{_sources(names)}"
     )
+
+
+def _sources(names: list[str]) -> str:
+    published = [name for name in names if name in coco.SPLITS]
+    if not published:
+        return ""
+    return f" Their source: {' '.join(f'http://images.cocodataset.org/zips/{name}.zip' for name in published)}"
 
 
 def _machine(decision: Decision) -> Iterator[str]:
@@ -142,7 +159,11 @@ def _machine(decision: Decision) -> Iterator[str]:
         yield f"The free space on {situation.features_disk.mount} is unknown: {situation.features_disk.free_bytes.reason}."
     epoch = facts.time.precomputed_epoch.likely
     if not situation.machine.gpus and epoch > CPU_EPOCH_LIMIT_S and decision.mode != "none":
-        yield f"On these CPUs an epoch on stored features takes about {format_duration(epoch)}: train where there is a GPU."
+        extraction = format_duration(facts.time.extraction.likely)
+        yield (
+            f"On these CPUs the extraction takes about {extraction} and an epoch on stored features {format_duration(epoch)}: "
+            "do both where there is a GPU (on a cluster: on a compute node); `plan --gpu NAME` plans for it from here."
+        )
     rate = facts.time.extraction_rate
     if situation.gpu is not None and rate.basis == "measured" and rate.likely < SUSPICIOUS_IMAGES_PER_S:
         yield (

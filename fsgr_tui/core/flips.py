@@ -43,6 +43,10 @@ def _mode(decision: Decision) -> str:
     return decision.mode
 
 
+def _stores(decision: Decision) -> str:
+    return "stored" if decision.mode == "precomputed" else "not stored"
+
+
 def first_change(
     now: Decision,
     ask: Callable[[int], Situation],
@@ -87,6 +91,12 @@ def _space(now: Decision) -> Iterator[Threshold]:
         yield Threshold(
             "free space", at, "bytes", then.outcome, f"With {format_bytes(at - free)} more free: {then.outcome}."
         )
+        if now.mode == "none" and then.mode == "realtime":
+            again = first_change(now, situation.with_free, free, MOST_FREE_BYTES, _stores)
+            if again:
+                at, then = again
+                words = f"With {format_bytes(at - free)} more free: {then.outcome}."
+                yield Threshold("free space", at, "bytes", then.outcome, words)
     if free and (less := first_change(now, situation.with_free, free, 0)):
         at, then = less
         yield Threshold("free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.decision import Decision, model_file
-from fsgr_tui.core.plan import Step
+from fsgr_tui.core.plan import Intent, Step
 
 DEFAULT_IMAGE_ROOT = "datasets/coco/images"
 """The guide's folder."""
@@ -12,6 +12,9 @@ DEFAULT_IMAGE_ROOT = "datasets/coco/images"
 ANNOTATION_FOLDER = "m2_annotations"
 STAGED_EPOCHS = 2
 """The guide's first week: two or three epochs, to see the loss fall."""
+
+LOOK_STEPS = 100
+"""Steps of a quick check: enough to see that the loss falls."""
 
 LONGEST_STAGED_S = 3 * 86_400
 """Realtime epochs that take longer are no first look."""
@@ -75,10 +78,16 @@ def _realtime(
         "fsgr-tui", "train", "--mode", "realtime", *images,
         "--clip-model", situation.tower.name, "--weights", "openai", *_grid_flags(decision), *_adapter_flags(decision),
         "--annotation-folder", ANNOTATION_FOLDER, "--batch-size", str(batch),
-        *(("--epochs", str(epochs or situation.intent.epochs))), *(("--exp-name", exp_name) if exp_name else ()),
+        *_length(situation.intent, epochs), *(("--exp-name", exp_name) if exp_name else ()),
     )  # fmt: skip
     note = "To see the loss fall; its curve is not comparable with the later ones." if epochs else ""
     return Step(name, argv, (), ("checkpoints",), note)
+
+
+def _length(intent: Intent, epochs: int | None) -> tuple[str, ...]:
+    if intent.quick_check:
+        return ("--epochs", "1", "--max-steps", str(LOOK_STEPS))
+    return ("--epochs", str(epochs or intent.epochs))
 
 
 def _grid_flags(decision: Decision) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,7 +10,7 @@ from fsgr_tui.core.caveats import STAGED_WARNING
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.machine import Gpu, Machine
-from fsgr_tui.core.plan import Choice, FilesystemNeed, Plan, Rung, WayPlan
+from fsgr_tui.core.plan import Choice, FilesystemNeed, GpuFit, Plan, Rung, WayPlan
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_estimate, format_gib, printable
 
 Rows = list[tuple[str, ...]]
@@ -199,28 +200,39 @@ def keep_words(plan: Plan) -> str:
     }[plan.keep_all_models]
 
 
-GPU_COLUMNS = ("GPU", "free", "realtime", "precomputed", "")
+def gpu_columns(plan: Plan) -> tuple[str, ...]:
+    """The columns of `gpu_rows`."""
+    return ("GPU", "free", f"A, batch {plan.memory.realtime_batch}", f"B, batch {plan.memory.precomputed_batch}")
 
 
 def gpu_rows(plan: Plan) -> Rows:
-    """What each GPU trains, under GPU_COLUMNS: whether the planned batch fits, and the largest that does."""
-    memory = plan.memory
+    """What each GPU trains: whether the planned batch fits, and the largest that does."""
 
-    def batch(fits: bool | None, planned: int, largest: int | Unknown) -> str:
+    def batch(fits: bool | None, largest: int | Unknown) -> str:
         if isinstance(largest, Unknown):
             return "unknown"
-        return f"batch {planned} fits, up to {largest}" if fits else f"only up to batch {largest}"
+        return f"{'fits' if fits else 'NO'}, at most {largest}"
 
     return [
         (
-            printable(f"{gpu.index} {gpu.name.removeprefix('NVIDIA ').removeprefix('GeForce ')}"),
+            _gpu_label(gpu),
             str(gpu.free_bytes) if isinstance(gpu.free_bytes, Unknown) else format_gib(gpu.free_bytes),
-            batch(gpu.realtime_fits, memory.realtime_batch, gpu.largest_realtime_batch),
-            batch(gpu.precomputed_fits, memory.precomputed_batch, gpu.largest_precomputed_batch),
-            gpu.note,
+            batch(gpu.realtime_fits, gpu.largest_realtime_batch),
+            batch(gpu.precomputed_fits, gpu.largest_precomputed_batch),
         )
-        for gpu in memory.gpus
+        for gpu in plan.memory.gpus
     ]
+
+
+def _gpu_label(gpu: GpuFit) -> str:
+    """Index and name without the maker's; a MIG slice without the size of its whole GPU."""
+    name = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+    return printable(f"{gpu.index} {re.sub(r' [0-9]+GB.* MIG ', ' MIG ', name)}")
+
+
+def gpu_notes(plan: Plan) -> Rows:
+    """What has to be said of single GPUs: (GPU, note)."""
+    return [(f"GPU {gpu.index}", gpu.note) for gpu in plan.memory.gpus if gpu.note]
 
 
 def storage_tree(plan: Plan, need: FilesystemNeed) -> Rows:
@@ -343,7 +355,8 @@ def plan_page(plan: Plan) -> str:
     if plan.models:
         parts += ["## CLIP models", grid(MODEL_COLUMNS, model_rows(plan)), keep_words(plan)]
     if plan.memory.gpus:
-        parts += ["## GPU memory", grid(GPU_COLUMNS, gpu_rows(plan))]
+        parts += ["## GPU memory", grid(gpu_columns(plan), gpu_rows(plan))]
+        parts += ["\n".join(f"- {name}: {escape(note)}" for name, note in gpu_notes(plan))] if gpu_notes(plan) else []
     parts.append("## Storage")
     for need in plan.storage.filesystems:
         parts += [grid(("what", "size", "remark"), storage_tree(plan, need)), escape(need_words(need))]
