@@ -14,7 +14,7 @@ from fsgr_tui.core.event import EventWriter
 
 
 def main(spec: BenchSpec, events: EventWriter, stopper: Stopper) -> int:
-    """Carry out a spec; returns the exit code."""
+    """Measure what a spec asks for; returns the exit code."""
     events.phase("load model")
     try:
         from fsgr_tui.calibrate import work

@@ -1,4 +1,4 @@
-"""One measurement from its spec to the kept calibration."""
+"""One measurement, from its spec to the calibration that is kept."""
 
 from __future__ import annotations
 
