@@ -99,7 +99,7 @@ def command(
         _tell(finding)
     text.echo(f"Python: {printable(prepared.argv[0])} ({printable(prepared.python_why)})", sys.stderr)
     if prepared.added:
-        text.echo(f"Added from the guide's command: {printable(', '.join(prepared.added))}", sys.stderr)
+        _paragraph(f"Added from the guide's command: {', '.join(prepared.added)}")
     stops = len(prepared.report.stops)
     if dry_run or stops:
         if as_json:
@@ -138,6 +138,10 @@ def _tell(finding: Finding) -> None:
     text.echo(f"{head}  {text.styled(printable(finding.what), 'bold', sys.stderr)}", sys.stderr)
     needed = f" (needed: {finding.needed})" if finding.needed else ""
     for line in (finding.found + needed, *(f"-> {line}" for line in finding.remedy.splitlines())):
-        room = max(24, text.width(sys.stderr) - 6)
-        for part in textwrap.wrap(printable(line), room, break_long_words=False, break_on_hyphens=False):
-            text.echo(f"      {part}", sys.stderr)
+        _paragraph(line, indent=6)
+
+
+def _paragraph(words: str, *, indent: int = 0) -> None:
+    room = max(24, text.width(sys.stderr) - indent)
+    for line in textwrap.wrap(printable(words), room, break_long_words=False, break_on_hyphens=False):
+        text.echo(" " * indent + line, sys.stderr)

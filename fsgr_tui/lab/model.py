@@ -75,7 +75,14 @@ def field_methods(tree: ast.Module, name: str) -> Iterator[tuple[ast.ClassDef, a
 
 
 def _walk(node: ast.AST, *, guarded: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """All nodes of a tree, and whether a condition decides if they are reached within their function."""
+    """All nodes of a tree, and whether a condition decides if they are reached within their function.
+
+    A class that is CLIP itself is left out: that it runs its own tower says nothing of who runs it.
+    """
+    if isinstance(node, ast.ClassDef) and any(
+        isinstance(e, ast.FunctionDef) and e.name in _RUNS_CLIP for e in node.body
+    ):
+        return
     yield node, guarded
     if isinstance(node, ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         guarded = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -93,17 +94,22 @@ def prepare(
     command = lab_command(checkout, mode, given, (Path.cwd(), script.parent))
     python = _python(request.python, root, script.parent)
     env = _env(request.device)
+    integrate = (
+        f"fsgr-tui integrate {shlex.quote(str(root))} shows the change that it needs, and makes it with --apply."
+    )
     rows = [
-        *_flag_findings(checkout, command.flags, str(root)),
+        *_flag_findings(checkout, command.flags, integrate),
         *rules.return_index_findings(command.flags),
         *_device_findings(checkout, env, request.device),
     ]
-    told = rows + _model_findings(checkout, read_model(trees), command, mode, str(root))
+    told = rows + _model_findings(checkout, read_model(trees), command, mode, integrate)
     if request.preflight:
         lab = LabRequest(
             repo=str(root), script=checkout.script, python=str(python.path), given=command.flags, splits=request.splits
         )
-        told += examine(lab).findings
+        # What was said here already is said with the remedy for this command.
+        own = {row.what for row in told}
+        told += [row for row in examine(lab).findings if row.what not in own]
     else:
         told = rows + [_as_warning(row) for row in told[len(rows) :]] + _python_findings(python)
     return PreparedCheckout(
@@ -186,14 +192,14 @@ def _env(device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else ",".join(numbers)}
 
 
-def _flag_findings(checkout: Checkout, given: Sequence[GivenFlag], root: str) -> list[Finding]:
+def _flag_findings(checkout: Checkout, given: Sequence[GivenFlag], integrate: str) -> list[Finding]:
     """As the preflight says it, but what the guide's own flag needs."""
     rows = rules.flag_findings(checkout, given)
     return [
         msgspec.structs.replace(
             row,
             needed="a flag that the guide's command has and the published script has not",
-            remedy=f"fsgr-tui integrate {root} shows the change that it needs, and makes it with --apply.",
+            remedy=integrate,
         )
         if row.what.replace("-", "_").endswith(HDF5_FLAG.replace("-", "_")) and row.verdict != "ok"
         else row
@@ -223,8 +229,11 @@ def _device_findings(checkout: Checkout, env: Mapping[str, str], device: str) ->
     ]  # fmt: skip
 
 
-def _model_findings(checkout: Checkout, model: ModelFacts, command: LabCommand, mode: Mode, root: str) -> list[Finding]:
-    features = _value(command.flags, "features-path")
+def _model_findings(
+    checkout: Checkout, model: ModelFacts, command: LabCommand, mode: Mode, integrate: str
+) -> list[Finding]:
+    declared = checkout.flag("--features_path")
+    features = _value(command.flags, "features-path") or (declared.default if declared else "")
     if not features:
         needed = "the .hdf5 file" if mode == "precomputed" else "the image folder"
         return [_stop("--features_path", "not given", needed, f"Add --features_path with {needed}.")]
@@ -247,8 +256,8 @@ def _model_findings(checkout: Checkout, model: ModelFacts, command: LabCommand, 
     if not model.reads_grids:
         rows.append(
             _stop(
-                "reading features", f"no module that {checkout.script} imports asks for a key that ends in {FEATURE_KEY}", "a field that does",
-                f"fsgr-tui integrate {root} shows the change that it needs, and makes it with --apply.",
+                "reading HDF5", f"no module that {checkout.script} imports asks for a key that ends in {FEATURE_KEY}", "a field that does",
+                integrate,
             )
         )  # fmt: skip
     if model.clip_lines:
