@@ -203,7 +203,7 @@ class RowValues:
             told = f"{_FAULTS[name]}: images {few(ids)}." if ids else ""
             rows.append(CheckRow(name, "0", f"{len(ids):,}", "bad" if ids else "ok", told))
         if self._unreadable:
-            told = f"HDF5 cannot read images {few(self._unreadable)}."
+            told = f"Damaged, or their data is elsewhere: images {few(self._unreadable)}."
             rows.append(CheckRow("unreadable rows", "0", f"{len(self._unreadable):,}", "bad", told))
         rows.append(self._twins_row())
         if self._class_tokens is not None:

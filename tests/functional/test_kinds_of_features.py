@@ -458,6 +458,20 @@ def test_a_file_without_manifest_is_recomputed_as_it_is_said_to_be_made(of_anoth
         assert word in refused.stderr
 
 
+def test_half_precision_in_a_batch_agrees_with_one_image_at_a_time_within_its_tolerance(demo_root, tmp_path):
+    extract(demo_root, tmp_path / "f.hdf5", "--precision", "bf16", "--batch-size", "16")
+    manifest = FeatureFile(tmp_path / "f.hdf5").manifest
+    assert (manifest.precision, manifest.batch_size, manifest.device[:3]) == ("bf16", 16, "cpu")
+    done = run_cli(
+        "check", str(tmp_path / "f.hdf5"), "--image-root", str(demo_root / "images"), "--recompute", "8", "--json"
+    )
+    told = json.loads(done.stdout)["recompute"]
+    assert done.returncode == 0
+    assert told["least_cosine"] >= 0.999
+    assert 0 <= told["worst_relative_l2"] <= told["limit_relative_l2"] == 0.04
+    assert "largest_difference" in told
+
+
 def test_the_recomputation_looks_at_class_tokens_too(demo_root, tmp_path):
     extract(demo_root, tmp_path / "f.hdf5", "--global-token")
     asked = ("check", str(tmp_path / "f.hdf5"), "--image-root", str(demo_root / "images"), "--recompute", "24")

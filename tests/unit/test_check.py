@@ -439,6 +439,18 @@ def test_converted_features_are_checked_as_they_are(tmp_path, name, kept_as):
     assert kept_as in next(row.found for row in report.rows if row.what == "layout")
 
 
+def test_a_damaged_file_in_a_folder_is_named_and_the_others_looked_at(tmp_path):
+    folder = tmp_path / "t.npz"
+    folder.mkdir()
+    for image_id, row in zip(IDS, smooth_rows(40), strict=True):
+        np.savez(folder / f"{image_id}.npz", feat=row)
+    whole = (folder / "117.npz").read_bytes()
+    (folder / "117.npz").write_bytes(whole[: len(whole) // 2])
+    report = checked(folder)
+    assert bad(report) == {"unreadable rows"}
+    assert "images 117" in report.headline
+
+
 def test_a_packed_file_of_large_chunks_is_told_to_be_slow_with_its_rate(tmp_path):
     with h5py.File(tmp_path / "theirs.hdf5", "w") as file:
         file.create_dataset("features", data=smooth_rows(400, width=96), chunks=(200, 49, 96), compression="gzip")
