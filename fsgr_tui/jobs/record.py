@@ -28,6 +28,9 @@ NOTE_S = 2.0
 """How often the job's processes are noted: what starts and hides itself in between is found by its mark alone."""
 
 RETRY_S = 1.0
+GIVE_UP_S = 3.0
+"""How long a disk that gives no answer holds up the end of a job that was told to end at once."""
+
 NOTICES_KEPT = 20
 
 
@@ -55,6 +58,7 @@ class Record:
         self._run = run
         self._seen = status
         self._own: dict[str, Any] = {}
+        self._said: list[str] = []
         self._beat = beat
         self._watch: Watching | None = None
         self._members: Callable[[], list[Process]] | None = None
@@ -76,7 +80,11 @@ class Record:
     def status(self) -> JobStatus:
         """The status as it stands now, written or not."""
         with self._lock:
-            return msgspec.structs.replace(self._seen, **self._own)
+            return self._whole()
+
+    def _whole(self) -> JobStatus:
+        notices = (*self._seen.notices, *self._said)[-NOTICES_KEPT:]
+        return msgspec.structs.replace(self._seen, **self._own, notices=notices)
 
     def change(self, **fields: object) -> None:
         """Set fields of the status; they are written soon."""
@@ -88,8 +96,7 @@ class Record:
     def notice(self, text: str) -> None:
         """Add something that a person should know."""
         with self._lock:
-            notices = (*self._seen.notices, text)[-NOTICES_KEPT:]
-            self._seen = msgspec.structs.replace(self._seen, notices=notices)
+            self._said.append(text)
             self._changed = True
 
     def follow(self, watch: Watching, members: Callable[[], list[Process]]) -> None:
@@ -105,21 +112,21 @@ class Record:
 
         Args:
             final: the last fields, from all that was seen.
-            give_up: asked while the disk takes nothing.
+            give_up: asked while the disk takes nothing, or gives no answer.
         """
         self._ending = True
         self._wake.set()
-        # In short waits: signals are taken between them.
-        while self._thread.is_alive():
-            self._thread.join(POLL_S)
-        last = threading.Thread(target=self._write_last, args=(final, give_up), name="last word", daemon=True)
+        looked = _joined(self._thread, give_up)
+        last = threading.Thread(target=self._write_last, args=(final, give_up, looked), name="last word", daemon=True)
         last.start()
-        while last.is_alive():
-            last.join(POLL_S)
+        _joined(last, give_up)
         return self.status
 
-    def _write_last(self, final: Callable[[JobStatus], dict[str, object]], give_up: Callable[[], bool]) -> None:
-        self._look()
+    def _write_last(
+        self, final: Callable[[JobStatus], dict[str, object]], give_up: Callable[[], bool], looked: bool
+    ) -> None:
+        if looked:
+            self._look()
         self.change(**final(self.status))
         while not self._write() and not give_up():
             time.sleep(RETRY_S)
@@ -138,7 +145,8 @@ class Record:
     def _look(self) -> None:
         if self._watch is None:
             return
-        before = self.status
+        with self._lock:
+            before = msgspec.structs.replace(self._seen, **self._own)
         try:
             after = self._watch.look(before)
         except Exception as error:  # noqa: BLE001 - a fault in reading the job's output must not end the job
@@ -171,7 +179,7 @@ class Record:
         self._written_at = now
         with self._lock:
             self._changed = False
-            status = msgspec.structs.replace(self._seen, **self._own, heartbeat=time.time())
+            status = msgspec.structs.replace(self._whole(), heartbeat=time.time())
         try:
             self._run.write_status(status)
         except OSError as error:
@@ -187,3 +195,15 @@ class Record:
                 "meanwhile is in the log, or counted there."
             )
         return True
+
+
+def _joined(thread: threading.Thread, give_up: Callable[[], bool]) -> bool:
+    """Wait for a thread in short waits, between which signals are taken; False when it was given up."""
+    given_up_at: float | None = None
+    while thread.is_alive():
+        thread.join(POLL_S)
+        if given_up_at is None and give_up():
+            given_up_at = time.monotonic()
+        if given_up_at is not None and time.monotonic() - given_up_at > GIVE_UP_S:
+            return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import threading
 import time
 
@@ -13,7 +14,9 @@ import pytest
 
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.jobs import control
-from fsgr_tui.jobs.folder import new_run, write_whole
+from fsgr_tui.jobs import record as record_module
+from fsgr_tui.jobs.folder import new_run, runner_pid, write_whole
+from fsgr_tui.jobs.processes import table
 from fsgr_tui.jobs.pump import Waiting, pump
 from fsgr_tui.jobs.record import Record
 from tests.fakes.jobs import end_all, ended, started, wait_for
@@ -68,13 +71,13 @@ def test_output_waits_for_a_disk_that_was_full():
 def test_what_does_not_fit_in_memory_is_counted_where_it_is_missing():
     waiting = Waiting(kept_bytes=100)
     for number in range(10):
-        waiting.put(bytes([48 + number]) * 50)
-    assert waiting.left_bytes == 100
+        waiting.put(bytes([48 + number]) * 40)
+    assert waiting.left_bytes == 80
     disk = Disk()
     told = pumped(disk, b"end\n", waiting=waiting)
-    assert {"lost": 400} in told
-    assert b"400 bytes of output are missing here" in disk.log
-    assert disk.log.endswith(b"8" * 50 + b"9" * 50 + b"end\n")
+    assert {"lost": 320} in told
+    assert b"320 bytes of output are missing here" in disk.log
+    assert disk.log.endswith(b"8" * 40 + b"9" * 40 + b"end\n")
 
 
 def test_output_that_no_disk_ever_takes_is_given_up_in_the_end():
@@ -82,14 +85,45 @@ def test_output_that_no_disk_ever_takes_is_given_up_in_the_end():
     assert told == [{"full": "No space left on device"}, {"lost": 10}]
 
 
-def test_a_job_whose_log_is_on_a_full_disk_ends_well_and_says_so():
+def test_a_job_whose_log_finds_no_room_goes_on_and_all_is_kept_when_there_is_room_again():
+    code = "import time\nfor i in range(3000): print(f'{i:99d}', flush=True)\nprint('printed', flush=True); time.sleep(2); raise SystemExit(0)"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        run = started(code)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert wait_for(lambda: any("The log takes nothing (File too large)" in each for each in run.read_status().notices))
+    assert run.log.stat().st_size == 100_000
+    assert (run.read_status().state, run.read_status().life) == ("running", "here")
+    for process in table().values():
+        if process.parent == runner_pid(run):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
+    assert (ended(run).state, run.read_status().exit_code) == ("done", 0)
+    assert run.log.read_bytes() == b"".join(b"%99d\n" % number for number in range(3000)) + b"printed\n"
+
+
+def test_a_disk_that_gives_no_answer_does_not_hold_a_job_that_is_told_to_end_at_once(monkeypatch):
+    monkeypatch.setattr(record_module, "GIVE_UP_S", 0.2)
+
+    class Hanging:
+        has_result = False
+
+        def look(self, status):
+            threading.Event().wait(60)
+            return status
+
+        def cause(self, status, return_code):
+            return None
+
     run = new_run("command")
-    run.log.symlink_to("/dev/full")
-    code = "import time\nfor i in range(5): print('x' * 100, flush=True); time.sleep(0.1)"
-    control.start(run, "command", ("python3", "-c", code))
-    status = ended(run)
-    assert (status.state, status.exit_code) == ("done", 0)
-    assert any("The log takes nothing (No space left on device)" in notice for notice in status.notices)
+    record = Record(run, status_of(run), lambda: None)
+    record.follow(Hanging(), list)
+    record.start()
+    began = time.monotonic()
+    record.end(lambda _: {"state": "stopped"}, lambda: True)
+    assert time.monotonic() - began < 3
+    assert run.recorded_status().state == "stopped"
 
 
 class Folder:
@@ -180,8 +214,9 @@ def test_what_the_runner_says_stands_above_what_the_watch_saw():
     record.start()
     time.sleep(0.1)
     record.change(state="stopping")
+    record.notice("said meanwhile")
     assert wait_for(lambda: record.status.refused >= 1)
-    assert record.status.state == "stopping"
+    assert (record.status.state, record.status.notices) == ("stopping", ("said meanwhile",))
     record.end(lambda _: {"state": "stopped"}, lambda: False)
     assert run.recorded_status().state == "stopped"
 

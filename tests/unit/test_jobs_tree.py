@@ -144,6 +144,7 @@ def test_two_stops_at_once_are_one_gentle_stop():
     assert "finished" in run.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_stop_some_time_after_the_first_is_firm():
     run = started(
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"

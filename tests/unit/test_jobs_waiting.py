@@ -75,6 +75,7 @@ def test_a_waiting_job_whose_runner_is_killed_is_interrupted():
     assert wait_for(lambda: second.read_status().state == "interrupted")
 
 
+@pytest.mark.slow
 def test_jobs_of_the_queue_run_one_after_the_other_in_their_order():
     code = "import time; print(time.time()); time.sleep(0.4); print(time.time())"
     runs = [started(code, f"q{number}", queue=True) for number in range(3)]
@@ -84,6 +85,7 @@ def test_jobs_of_the_queue_run_one_after_the_other_in_their_order():
     assert times == sorted(times)
 
 
+@pytest.mark.slow
 def test_two_jobs_do_not_land_on_one_card(tmp_path):
     wish = GpuWish(fake_gpus(tmp_path, {"index": 0}, {"index": 1}))
     one, two, three = (started(SLEEPING, name, gpu=wish) for name in ("one", "two", "three"))
