@@ -89,6 +89,24 @@ def test_a_later_plan_finds_the_rates_of_this_machine(measured, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.torch
+def test_the_plan_then_says_measured(measured, demo_root, tmp_path):
+    state, _, done = measured
+    assert done.returncode == 0, done.stderr
+    # Without its GPUs, if there are any: the rates are those of the CPU.
+    env = {"CUDA_VISIBLE_DEVICES": "", "FSGR_TUI_STATE": str(state)}
+    argv = ("plan", "--image-root", str(demo_root / "images"), "--clip-model", "fsgr-demo-16", "--json")
+
+    after = json.loads(run_cli(*argv, cwd=tmp_path, env=env).stdout)["time"]["extraction"]
+    before = json.loads(run_cli(*argv, cwd=tmp_path, env={**env, "FSGR_TUI_STATE": str(tmp_path)}).stdout)
+
+    measured_s = json.loads(done.stdout)["extraction"]
+    assert after["basis"] == "measured"
+    assert after["likely"] == pytest.approx(measured_s["likely"])
+    assert before["time"]["extraction"]["basis"] != "measured"
+
+
+@pytest.mark.slow
+@pytest.mark.torch
 @pytest.mark.parametrize(("send", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, 137)])
 def test_an_interruption_leaves_no_temporary_file_and_keeps_nothing(tmp_path, demo_root, send, code):
     pytest.importorskip("torch")
