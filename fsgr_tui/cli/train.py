@@ -157,7 +157,7 @@ def command(
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(
-        f"{request.mode}: {prepared.needed:,} annotated images ({prepared.captions}), all of them there", sys.stderr
+        f"{request.mode}: {prepared.needed:,} annotated images, all of them there ({prepared.captions})", sys.stderr
     )
     run = training.start(prepared)
     if detach:
