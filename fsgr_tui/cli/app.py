@@ -30,6 +30,7 @@ COMMANDS = {
     "attach": "Watch a running job.",
     "stop": "Stop jobs: gently, then firmly.",
     "resume": "Go on with a job that was stopped, interrupted or failed.",
+    "report": "One page about a job: what ran, how fast, curves, alarms, cause, result.",
     "rm": "Delete jobs that have ended.",
     "demo": "The whole way on a small data set that it makes itself, offline, in under two minutes.",
     "preflight": "What would stop or spoil an extraction or a training, before it starts.",

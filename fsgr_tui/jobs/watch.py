@@ -165,7 +165,7 @@ class Watch:
                 continue
             for reading in piece.readings:
                 self._alarms.metrics(now, reading.step, reading.metrics, reading.text)
-                self._readings.add({"at": now, "step": reading.step, "run": self._run_number, "values": _finite(reading.metrics)})  # fmt: skip
+                self._keep(now, reading.step, reading.metrics, "log")
                 if metrics is not None:
                     metrics.update(reading.metrics)
         if anything:
@@ -178,8 +178,13 @@ class Watch:
             self._heard = now
             metrics[scalar.tag] = scalar.value
             self._alarms.metrics(scalar.at, scalar.step, {scalar.tag: scalar.value}, f"TensorBoard: {scalar.tag} at step {scalar.step:,}")  # fmt: skip
-            self._readings.add({"at": scalar.at, "step": scalar.step, "run": self._run_number, "values": _finite({scalar.tag: scalar.value})})  # fmt: skip
+            self._keep(scalar.at, scalar.step, {scalar.tag: scalar.value}, "tensorboard")  # fmt: skip
         return self._with_metrics(status, metrics)
+
+    def _keep(self, at: float, step: int, values: Mapping[str, float], source: str) -> None:
+        self._readings.add(
+            {"at": at, "step": step, "run": self._run_number, "source": source, "values": _finite(values)}
+        )
 
     def _with_metrics(self, status: JobStatus, metrics: Mapping[str, float]) -> JobStatus:
         if not metrics:
