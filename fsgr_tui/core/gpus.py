@@ -45,6 +45,7 @@ GPU_MODELS = (
     GpuModel("L40S", (48,), 362),
     GpuModel("L40", (48,), 181),
     GpuModel("L4", (24,), 121),
+    GpuModel("A10G", (24,), 70),
     GpuModel("A10", (24,), 125),
     GpuModel("A30", (24,), 165),
     GpuModel("A40", (48,), 150),
@@ -54,7 +55,7 @@ GPU_MODELS = (
 )
 
 _COUNT = re.compile(r"^(\d{1,2})\s*[xX]\s*(?=\S)")
-_MEMORY = re.compile(r"[-\s]?(\d{1,3})\s*Gi?B?\b(?!\S)", re.IGNORECASE)
+_MEMORY = re.compile(r"[-\s](\d{1,3})\s*Gi?B?\b(?!\S)", re.IGNORECASE)
 _SLICE = re.compile(r"MIG\s+(\d)g\.(\d{1,3})gb", re.IGNORECASE)
 _SLICES_OF_A_GPU = 7
 """Compute slices of a GPU in MIG mode (NVIDIA's MIG user guide)."""

@@ -186,8 +186,10 @@ def read(text: str) -> PlanFile:
     try:
         document: dict[str, Any] = toml.loads(text)
     except ValueError as error:  # both readers' errors are ValueErrors
+        # A value that breaks off is only noticed at the end, which the readers name without its line.
+        where = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
         raise BadRequest(
-            f"The plan file is no valid TOML: {error}.", "Mend that place, or save the plan again."
+            f"The plan file is no valid TOML: {where}.", "Mend that place, or save the plan again."
         ) from None
     schema = document.get("schema")
     if schema != PLANFILE_SCHEMA:

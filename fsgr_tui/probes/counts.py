@@ -15,7 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from fsgr_tui.core import jsontext
+
 COUNT_SCHEMA = "fsgr-tui/count/1"
+MOST_ENTRIES = 200
 _SETTLED_NS = 2 * 10**9
 """A folder that changed less than two seconds before it was listed may change again within one tick of its clock."""
 
@@ -48,7 +51,7 @@ class CountMemory:
     def recall(self, path: Path) -> FolderCount | None:
         """The count of a folder, if it is known and the folder is the same as it was then."""
         try:
-            entry = msgspec.json.decode(self._file(path).read_bytes(), type=_Entry)
+            entry = jsontext.decode(self._file(path).read_bytes(), _Entry)
             stat = path.stat()
         except (OSError, ValueError, msgspec.MsgspecError):  # a damaged or foreign file counts as none
             return None
@@ -67,11 +70,18 @@ class CountMemory:
             if after.st_mtime_ns != before.st_mtime_ns or time.time_ns() - after.st_mtime_ns < _SETTLED_NS:
                 return
             entry = _Entry(os.fspath(path.absolute()), after.st_dev, after.st_ino, after.st_mtime_ns, count)
-            self._replace(self._file(path), msgspec.json.encode(entry))
+            self._replace(self._file(path), jsontext.encode(entry))
+            self._forget_oldest()
 
     def _file(self, path: Path) -> Path:
         folder = self._folder or _default_folder()
         return folder / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]}.json"
+
+    def _forget_oldest(self) -> None:
+        """Folders come and go; their entries are small, but nobody else takes them away."""
+        files = sorted((self._folder or _default_folder()).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        for file in files[:-MOST_ENTRIES]:
+            file.unlink(missing_ok=True)
 
     @staticmethod
     def _replace(target: Path, body: bytes) -> None:
