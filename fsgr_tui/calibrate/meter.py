@@ -9,8 +9,9 @@ from fsgr_tui.core.bench import LEAST_SPANS, Span, rate_of
 from fsgr_tui.core.units import Estimate, Unknown
 
 TELL_S = 0.5
-MOST_OVERRUN = 4.0
-"""A stage whose stretches are long may take so many times its time to get enough of them; then it is given up."""
+MOST_OVERRUN, LEAST_PATIENCE_S = 4.0, 20.0
+"""A stage whose stretches are long may take so many times its time to get enough of them, and so long in any case (loader
+processes start in it); then it is given up."""
 
 
 class Stopped(Exception):  # noqa: N818 - control flow of a signal
@@ -56,7 +57,7 @@ class Meter:
             return False
         taken_s = self.clock() - self._began
         if len(self._spans) < LEAST_SPANS:
-            return taken_s < MOST_OVERRUN * self.budget_s
+            return taken_s < max(MOST_OVERRUN * self.budget_s, LEAST_PATIENCE_S)
         return taken_s < self.budget_s
 
     def add(self, count: int, seconds: float) -> None:

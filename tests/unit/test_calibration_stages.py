@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from fsgr_tui.calibrate import images, pictures, store  # noqa: E402 - after the look for torch
 from fsgr_tui.calibrate.cache import evict  # noqa: E402
 from fsgr_tui.calibrate.gpu_memory import outside_bytes  # noqa: E402
-from fsgr_tui.calibrate.meter import MOST_OVERRUN, Meter, Stopped  # noqa: E402
+from fsgr_tui.calibrate.meter import LEAST_PATIENCE_S, MOST_OVERRUN, Meter, Stopped  # noqa: E402
 from fsgr_tui.calibrate.steps import SYNTHETIC_LENGTHS, SYNTHETIC_WORDS, Captions  # noqa: E402
 from fsgr_tui.core.coco import AVERAGE_JPEG_BYTES  # noqa: E402
 from fsgr_tui.core.errors import FoundFaults, MachineCannot  # noqa: E402
@@ -71,6 +71,15 @@ def test_a_stage_with_too_few_stretches_goes_on_and_is_given_up_in_the_end():
     assert isinstance(found, Unknown)
     assert "1 of at least 3" in found.reason
     assert "give more --seconds" in found.reason
+
+
+def test_a_short_stage_has_patience_with_a_slow_start():
+    clock = FakeClock()
+    meter = make_meter(clock, budget_s=0.5)
+    clock.now += 0.9 * LEAST_PATIENCE_S
+    assert meter.open
+    clock.now += LEAST_PATIENCE_S
+    assert not meter.open
 
 
 def test_warm_up_does_not_count_against_the_time():
