@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-from fsgr_tui.cli import extract, text, train
+from fsgr_tui.cli import extract, text, train, train_checkout
 from fsgr_tui.core.coco import KARPATHY_SPLITS
-from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.core.lab import GUIDE_FLAGS
+from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.pasted import Pasted, given_flags, is_cut_off, read_pasted
-from fsgr_tui.core.preflight import Finding, PreflightReport
+from fsgr_tui.core.preflight import Finding, PreflightReport, from_problem
 from fsgr_tui.core.units import printable
 
 _PASTED = "--pasted"
-_NOT_HERE = ("dry_run", "detach")
-_STYLES = {"stop": "red", "warn": "yellow", "ok": "green"}
+_WORDS = "words as typed"
+_NOT_HERE = ("dry_run", "detach", "no_preflight")
+_STYLES = {"stop": "red", "warn": "yellow"}
+_INDENT = 6
 
 _EXITS = (
     "Exit codes: 0 nothing speaks against it (warnings may be there), 1 data are missing or bad, 2 the command is wrong, "
@@ -38,13 +39,31 @@ Examples:
 
 
 class Prepared(click.Command):
-    """A command that takes the options of the one that it prepares, those of unknown scripts, and a pasted text."""
+    """A command that takes the options of the one that it prepares, and a pasted text in their place."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
         """Put the pasted command's flags in the place of --pasted, and keep all words as they were typed."""
         words, pasted = _with_pasted(args)
-        ctx.meta["words"], ctx.meta["pasted"] = words, pasted
-        return super().parse_args(ctx, list(words))
+        chosen = _LAB if isinstance(self, PreparedTraining) and _names_a_checkout(words) else self
+        context = chosen.parse(info_name, list(words), parent, **extra)
+        context.meta[_WORDS], context.meta[_PASTED] = words, pasted
+        return context
+
+    def parse(
+        self, info_name: str | None, args: list[str], parent: click.Context | None, **extra: Any
+    ) -> click.Context:
+        """The words as click reads them."""
+        return super().make_context(info_name, args, parent, **extra)
+
+
+class PreparedTraining(Prepared):
+    """`train`, which becomes the training with a lab's script when --repo is among its words, as `fsgr-tui train` does."""
+
+
+def _names_a_checkout(words: tuple[str, ...]) -> bool:
+    return any(word == "--repo" or word.startswith("--repo=") for word in words)
 
 
 @click.group(
@@ -81,38 +100,42 @@ def _extract(**asked: Any) -> int:
 
 
 def _train(**asked: Any) -> int:
-    as_json, repo = asked.pop("as_json"), asked.pop("repo", None)
-    own = {name: asked.pop(name, None) for name in ("python", "script_name", "vocabulary", "checkpoint")}
-    if repo:
-        return _told(_lab_report(repo, own, asked), as_json=as_json)
+    as_json = asked.pop("as_json")
     from fsgr_tui.service import preflight
 
-    strangers = [word for word in _context().args if word.startswith("--")]
-    if strangers:
-        raise BadRequest(
-            f"No such option: {', '.join(strangers)}.",
-            "The built-in captioner does not know it; a lab's script is named with --repo.",
-        )
     mode, features, images = asked.pop("mode"), asked.pop("features_path"), asked.pop("image_root")
     request = train._request(mode, features, images or "", asked)  # noqa: SLF001 - as above
     return _told(preflight.preflight_train(request), as_json=as_json)
 
 
-def _lab_report(repo: str, own: dict[str, Any], asked: dict[str, Any]) -> PreflightReport:
+def _train_with_checkout(
+    repo: str, python: str, script_name: str, vocabulary: str, checkpoint: str, *, as_json: bool, **asked: Any
+) -> int:
+    """As `fsgr-tui train --repo` looks at it; where that has no command to look at, as far as it goes."""
+    from fsgr_tui.service.checkout_training import CheckoutRequest, prepare
     from fsgr_tui.service.preflight_lab import LabRequest, preflight_lab
 
-    ours = frozenset(name.lstrip("-") for param in _context().command.params for name in param.opts)
-    request = LabRequest(
+    words = tuple(word for word in _context().args if not is_cut_off((word,)))
+    splits = asked["splits"] or KARPATHY_SPLITS
+    request = CheckoutRequest(
         repo=repo,
-        script=own["script_name"] or "",
-        python=own["python"] or sys.executable,
-        given=given_flags(_context().meta["words"], GUIDE_FLAGS, besides=ours),
-        clip_model=asked["clip_model"],
-        splits=asked["splits"] or KARPATHY_SPLITS,
-        vocabulary=own["vocabulary"] or "",
-        checkpoint=own["checkpoint"] or "",
+        words=words,
+        mode=asked["mode"],
+        script=script_name,
+        python=python,
+        device=asked["device"],
+        splits=splits,
     )
-    return preflight_lab(request)
+
+    def examine(lab: LabRequest) -> PreflightReport:
+        return preflight_lab(msgspec.structs.replace(lab, vocabulary=vocabulary, checkpoint=checkpoint))
+
+    try:
+        report = prepare(request, examine).report
+    except Problem as problem:
+        lab = LabRequest(repo=repo, script=script_name, python=python, given=given_flags(words), splits=splits)
+        report = PreflightReport.of("train", [from_problem("command", problem), *examine(lab).findings])
+    return _told(report, as_json=as_json)
 
 
 def _told(report: PreflightReport, *, as_json: bool) -> int:
@@ -123,7 +146,7 @@ def _told(report: PreflightReport, *, as_json: bool) -> int:
     for finding in (*report.stops, *report.warnings):
         _tell(finding)
     fine = [row for row in report.findings if row.verdict == "ok"]
-    text.table([(text.styled("ok  ", "green"), printable(row.what), printable(row.found)) for row in fine], indent=0)
+    text.table([("ok  ", printable(f"{row.what}: {row.found}")) for row in fine], indent=0)
     stops, warnings = len(report.stops), len(report.warnings)
     text.echo()
     text.echo(
@@ -149,22 +172,23 @@ def _document(report: PreflightReport) -> dict[str, Any]:
 
 
 def _tell(finding: Finding) -> None:
-    mark = finding.verdict.upper() if finding.verdict == "stop" else finding.verdict
-    text.echo(f"{text.styled(f'{mark:4}', _STYLES[finding.verdict])}  {text.styled(printable(finding.what), 'bold')}")
+    """What is not fine: found, needed, and the remedy."""
+    mark = f"{finding.verdict.upper() if finding.verdict == 'stop' else finding.verdict:4}"
+    text.echo(f"{text.styled(mark, _STYLES[finding.verdict])}  {text.styled(printable(finding.what), 'bold')}")
     needed = f" (needed: {finding.needed})" if finding.needed else ""
-    text.paragraph(finding.found + needed, indent=6)
+    text.paragraph(finding.found + needed, indent=_INDENT)
     for line in finding.remedy.splitlines():
-        text.paragraph(f"-> {line}", indent=6)
+        text.paragraph(f"-> {line}", indent=_INDENT)
 
 
 def _typing_findings() -> list[Finding]:
     """What the shell has already misread, or would misread in the pasted text."""
-    pasted: Pasted | None = _context().meta["pasted"]
+    pasted: Pasted | None = _context().meta[_PASTED]
     rows = [
         Finding(f"pasted command, line {fault.line}", fault.what, verdict="stop", remedy=fault.remedy, blame="request")
         for fault in (pasted.faults if pasted else ())
     ]
-    if is_cut_off(_context().meta["words"]):
+    if is_cut_off(_context().meta[_WORDS]):
         rows.append(
             Finding(
                 "command", "it was cut off: a blank or a comment follows a backslash at the end of a line", "nothing after the backslash", "stop",
@@ -202,50 +226,44 @@ def _pasted_text(source: str) -> str:
         ) from None
 
 
-def _prepared(
-    name: str, of: click.Command, run: Callable[..., int], more: list[click.Option], help_text: str
-) -> Prepared:
-    return Prepared(
-        name,
-        params=_params(of, more),
-        callback=run,
-        help=help_text,
-        # Flags of a script that nobody here knows are findings, not errors; they are named all together.
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True} if name == "train" else {},
-    )
+def _help(what: str, examples: str) -> str:
+    return f"What would stop or spoil {what} with the same options.\n\n{_EXITS}\n\n{examples}"
 
 
+_LAB = Prepared(
+    "train",
+    params=_params(
+        train_checkout.command,
+        [
+            click.Option(
+                ["--vocabulary"],
+                type=click.Path(),
+                default="",
+                help="Pickled vocabulary; by default one that the source names.",
+            ),
+            click.Option(
+                ["--checkpoint"], type=click.Path(), default="", help="Checkpoint to hold the vocabulary against."
+            ),
+        ],
+    ),
+    callback=_train_with_checkout,
+    help=_help("`fsgr-tui train --repo DIR`, a lab's own script,", _TRAIN_EXAMPLES),
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
 command.add_command(
-    _prepared(
+    Prepared(
         "extract",
-        extract.command,
-        _extract,
-        [],
-        f"What would stop or spoil `fsgr-tui extract` with the same options.\n\n{_EXITS}\n\n{_EXTRACT_EXAMPLES}",
+        params=_params(extract.command, []),
+        callback=_extract,
+        help=_help("`fsgr-tui extract`", _EXTRACT_EXAMPLES),
     )
 )
 command.add_command(
-    _prepared(
+    PreparedTraining(
         "train",
-        train.command,
-        _train,
-        [
-            click.Option(
-                ["--repo"],
-                type=click.Path(),
-                help="A lab's own checkout; its source is read, and nothing of it is run.",
-            ),
-            click.Option(
-                ["--python"], type=click.Path(), help="The lab's Python, e.g. of a conda env; by default this one."
-            ),
-            click.Option(
-                ["--script-name"], help="Training script in the checkout; by default train_transformer.py or train.py."
-            ),
-            click.Option(
-                ["--vocabulary"], type=click.Path(), help="Pickled vocabulary; by default one that the source names."
-            ),
-            click.Option(["--checkpoint"], type=click.Path(), help="Checkpoint to hold the vocabulary against."),
-        ],
-        f"What would stop or spoil `fsgr-tui train`, or a lab's own script, with the same options.\n\n{_EXITS}\n\n{_TRAIN_EXAMPLES}",
+        params=_params(train.command, []),
+        callback=_train,
+        help=_help("`fsgr-tui train`", _TRAIN_EXAMPLES),
+        epilog="`fsgr-tui preflight train --repo DIR --help` tells the options for a lab's own script.",
     )
 )

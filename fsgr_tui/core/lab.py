@@ -8,14 +8,6 @@ import msgspec
 
 from fsgr_tui.core.units import Unknown
 
-GUIDE_FLAGS = frozenset({
-    "exp-name", "batch-size", "workers", "m", "head", "warmup", "resume-last", "resume-best", "text", "return-index", "adapter-b",
-    "adapter-e", "beta", "features-path", "labels-path", "annotation-folder", "text-embed-path", "pre-vs-path", "pre-name",
-    "logs-folder", "xe-least", "xe-most", "refine-epoch-rl", "xe-base-lr", "rl-base-lr", "epochs", "use-hdf5-features",
-})  # fmt: skip
-"""Flags of a training command that are meant for the lab's script: those of its published `train_transformer.py`, and
-`use-hdf5-features`, which the guide's command has and the script has not."""
-
 
 class GivenFlag(msgspec.Struct, frozen=True):
     """A flag of a command as typed, with the words that follow it."""

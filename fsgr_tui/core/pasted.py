@@ -86,25 +86,14 @@ def read_pasted(text: str) -> Pasted:
     )
 
 
-def given_flags(
-    words: tuple[str, ...], also: frozenset[str] = frozenset(), *, besides: frozenset[str] = frozenset()
-) -> tuple[GivenFlag, ...]:
-    """The flags among a command's words that are meant for the lab's script.
-
-    Args:
-        also: names that are always the script's.
-        besides: names that are this program's own, unless they are in `also`.
-    """
+def given_flags(words: tuple[str, ...]) -> tuple[GivenFlag, ...]:
+    """The flags among a command's words, each with what follows it; words before the first flag are passed over."""
     flags: list[GivenFlag] = []
-    taken = False
     for word in words:
         name, sign, value = word.partition("=")
         if name.startswith("--") and len(name) > 2:
-            plain = name[2:].replace("_", "-")
-            taken = plain in also or plain not in besides
-            if taken:
-                flags.append(GivenFlag(name, (value,) if sign else ()))
-        elif taken and word.strip():
+            flags.append(GivenFlag(name, (value,) if sign else ()))
+        elif flags and word.strip():
             flags[-1] = msgspec.structs.replace(flags[-1], values=(*flags[-1].values, word))
     return tuple(flags)
 

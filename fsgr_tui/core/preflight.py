@@ -10,7 +10,7 @@ import msgspec
 from fsgr_tui.core.dataset import SplitFacts
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, EXIT_OK, Problem
 from fsgr_tui.core.lab import CachedWeights, LoginSession, TorchBuild
-from fsgr_tui.core.machine import CpuBudget, Disk, GpuReport
+from fsgr_tui.core.machine import CpuBudget, Disk, GpuReport, MemoryBudget
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_gib
 
 PREFLIGHT_SCHEMA = "fsgr-tui/preflight/1"
@@ -177,13 +177,18 @@ def _torch_finding(torch: TorchBuild | Unknown, gpus: int, *, stop: bool) -> lis
 def disk_findings(disk: Disk, need_bytes: int, inodes: int, purpose: str) -> list[Finding]:
     """Space with what could not be checked, inodes, and the right to write."""
     where = f"{disk.mount} ({disk.filesystem})"
+    if not disk.writable and isinstance(disk.free_bytes, Unknown):
+        return [
+            Finding(
+                f"space for {purpose}", f"{disk.path}: {disk.free_bytes}", "a disk that answers", "stop",
+                f"Look at the mount {where} by hand (`ls`, `mount`), or choose another disk.", "machine",
+            )
+        ]  # fmt: skip
     if not disk.writable:
-        unknown = disk.free_bytes
-        why = f": {unknown.reason}" if isinstance(unknown, Unknown) else ""
         return [
             Finding(
                 f"space for {purpose}",
-                f"{disk.path} is not writable{why}",
+                f"{disk.path} is not writable",
                 "a folder to write in",
                 "stop",
                 "Choose another folder.",
@@ -221,6 +226,15 @@ def worker_findings(workers: int, cpus: CpuBudget) -> list[Finding]:
             f"Use --workers {max(0, cpus.count - 1) or cpus.count}, or ask for more CPUs; more loaders than cores slow each other." if over else "",
         )
     ]  # fmt: skip
+
+
+def memory_finding(memory: MemoryBudget | Unknown) -> Finding:
+    """What the host, or the container around this process, leaves; a job that takes more is killed."""
+    if isinstance(memory, Unknown):
+        return Finding("memory", str(memory))
+    return Finding(
+        "memory", f"{format_gib(memory.available_bytes)} of {format_gib(memory.limit_bytes)} free ({memory.source})"
+    )
 
 
 def login_findings(session: LoginSession) -> list[Finding]:

@@ -26,6 +26,7 @@ from fsgr_tui.core.preflight import (
     gpu_findings,
     image_findings,
     login_findings,
+    memory_finding,
     worker_findings,
 )
 from fsgr_tui.core.storage import temporary_bytes
@@ -44,7 +45,7 @@ from fsgr_tui.probes.weights import probe_cached_weights
 from fsgr_tui.service import extraction, training
 from fsgr_tui.service.model_choice import TOWER_PACKAGES, require_packages
 from fsgr_tui.service.preflight_data import (
-    annotation_findings,
+    caption_findings,
     empty_images,
     feature_findings,
     is_tag,
@@ -81,7 +82,7 @@ def preflight_extract(request: extraction.ExtractRequest, probes: Probes = LOCAL
         rows = _request_findings(request, probes)
         rows += weights.result()
         rows += gpu_findings(*computing.result(), device=request.model.device, needs_gpu=False)
-        rows += worker_findings(request.workers, probes.host().cpus)
+        rows += _host_findings(request.workers, probes)
         rows += run_folder_findings(probes) + login_findings(login.result())
     return PreflightReport.of("extract", rows)
 
@@ -93,10 +94,13 @@ def preflight_train(request: training.TrainRequest, probes: Probes = LOCAL) -> P
         computing = pool.submit(_gpus_and_torch, probes)
         login = pool.submit(probes.login)
         weights = pool.submit(_tower_findings, request.model, probes) if realtime else None
-        annotated = annotation_findings(Path(request.annotation_folder))
+        annotated = caption_findings(Path(request.annotation_folder))
         rows = annotated.findings
         if weights:
             rows += weights.result()
+        if request.pixels:
+            rows += feature_findings(Path(request.pixels), annotated)
+        elif realtime and request.image_root:
             rows += realtime_findings(request.image_root, request.splits or coco.KARPATHY_SPLITS, annotated)
         elif request.features:
             rows += feature_findings(Path(request.features), annotated)
@@ -109,7 +113,7 @@ def preflight_train(request: training.TrainRequest, probes: Probes = LOCAL) -> P
             ),
         )
         rows += gpu_findings(*computing.result(), device=request.model.device, needs_gpu=False)
-        rows += worker_findings(request.workers, probes.host().cpus)
+        rows += _host_findings(request.workers, probes)
         rows += run_folder_findings(probes) + login_findings(login.result())
     return PreflightReport.of("train", rows)
 
@@ -123,6 +127,11 @@ def _tower_findings(model: ModelChoice, probes: Probes) -> list[Finding]:
     except Problem:
         return []
     return [cached_weights_finding(probes.weights(name, model.weights), offline=bool(os.environ.get("HF_HUB_OFFLINE")))]
+
+
+def _host_findings(workers: int, probes: Probes) -> list[Finding]:
+    host = probes.host()
+    return [memory_finding(host.memory), *worker_findings(workers, host.cpus)]
 
 
 def run_folder_findings(probes: Probes) -> list[Finding]:

@@ -14,6 +14,7 @@ from fsgr_tui.core.lab import IdFile
 from fsgr_tui.core.preflight import Finding, coverage_finding, from_problem, image_findings
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.features.annotations import captioned_images
+from fsgr_tui.features.captions import read_captions
 from fsgr_tui.features.check import Expected, check_file
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.probes.dataset import list_images, split_folder
@@ -33,12 +34,25 @@ class Annotated(NamedTuple):
     annotation_ids: frozenset[int]
 
 
+def caption_findings(path: Path) -> Annotated:
+    """Captions of any kind that the built-in captioner reads; M2's folder file by file."""
+    if path.is_dir() and any((path / name).is_file() for name in coco.ANNOTATION_FILES):
+        return annotation_findings(path)
+    try:
+        captions = read_captions(path)
+    except Problem as problem:
+        return Annotated([from_problem(f"captions {path}", problem)], None, frozenset())
+    found = [Finding(f"captions {path}", f"{len(captions.image_ids):,} images ({captions.kind})")]
+    found += [Finding(f"captions {path}", notice) for notice in captions.notices]
+    return Annotated(found, captions.image_ids or None, frozenset())
+
+
 def annotation_findings(folder: Path) -> Annotated:
-    """The two caption files and the four id files, each for itself."""
+    """M2's folder, which the field's code reads: the two caption files and the four id files, each for itself."""
     if not folder.is_dir():
         absent = Finding(
             "annotations",
-            f"{folder} is not there",
+            f"{folder} is not a folder" if folder.exists() else f"{folder} is not there",
             "a folder of M2-style annotations",
             "stop",
             "Name the folder with captions_train2014.json and the id files.",

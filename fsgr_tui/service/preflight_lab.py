@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from fsgr_tui.core.preflight import (
     from_problem,
     gpu_findings,
     login_findings,
+    memory_finding,
     worker_findings,
 )
 from fsgr_tui.core.storage import CHECKPOINT_BYTES, NAMED_CHECKPOINTS
@@ -54,7 +54,7 @@ class LabRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         repo: the checkout; script: relative to it, empty for the usual names.
-        python: the lab's interpreter.
+        python: the lab's interpreter; empty when there is none to be asked.
         given: flags that are meant for the script.
         clip_model: for the estimate of GPU memory.
         splits: image folders, for a training on images.
@@ -63,7 +63,7 @@ class LabRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     repo: str
     script: str = ""
-    python: str = sys.executable
+    python: str = ""
     given: tuple[GivenFlag, ...] = ()
     clip_model: str = "ViT-B/16"
     splits: tuple[str, ...] = ("train2014", "val2014")
@@ -90,12 +90,12 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
             checkout, rows = Checkout(request.repo, ""), [from_problem("checkout", problem)]
         else:
             rows = _source_findings(checkout, request)
-        python = pool.submit(_interpreter, request.python, checkout, probes)
+        python = pool.submit(_interpreter, request.python, checkout, probes) if request.python else None
         rows += _data_findings(request, checkout)
-        asked = python.result()
+        asked = python.result() if python else None
         if isinstance(asked, Interpreter):
             rows += rules.interpreter_findings(asked, checkout) + rules.spacy_findings(asked, checkout)
-        else:
+        elif asked is not None:
             rows.append(from_problem("Python", asked))
         rows += rules.java_findings(java.result(), checkout, _locale(), (str(root.absolute()),))
         rows += rules.device_findings(checkout, gpus.result(), os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -103,8 +103,10 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
             request, checkout, gpus.result(), asked.torch if isinstance(asked, Interpreter) else Unknown("not asked")
         )
         workers = request.value("workers", checkout)
+        host = probes.host()
+        rows.append(memory_finding(host.memory))
         if workers.isdigit():
-            rows += worker_findings(int(workers), probes.host().cpus)
+            rows += worker_findings(int(workers), host.cpus)
         folder = next((root / name for name in _CHECKPOINTS if (root / name).is_dir()), root)
         rows += disk_findings(probes.disk(folder), NAMED_CHECKPOINTS * CHECKPOINT_BYTES, 20, "checkpoints")
         rows += run_folder_findings(probes) + login_findings(login.result())

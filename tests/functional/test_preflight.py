@@ -80,6 +80,22 @@ def test_empty_images_and_an_output_that_exists_are_named(demo_root, tmp_path):
     assert len([row for row in bad.values() if "exists already" in row["found"]]) == 1
 
 
+@pytest.mark.parametrize("words", [(), ("extract",), ("train",)])
+def test_help_names_the_exit_codes_and_examples(words):
+    done = run_cli("preflight", *words, "--help")
+    assert (done.returncode, "Usage: fsgr-tui preflight" in done.stdout, "Exit codes:" in done.stdout) == (
+        0,
+        True,
+        True,
+    )
+    assert "Examples:" in done.stdout or not words
+
+
+def test_a_mistyped_option_is_a_bad_request_and_starts_nothing(own_runs):
+    done = run_cli("preflight", "extract", "--image-rot", "x")
+    assert (done.returncode, "Traceback" in done.stderr, list(own_runs.iterdir())) == (2, False, [])
+
+
 # -- training with the built-in captioner ---------------------------------------------------------------------------------
 
 
@@ -143,7 +159,7 @@ def test_an_unknown_flag_of_the_built_in_captioner_is_a_bad_request(demo_root):
         "--new-flag",
         "1",
     )
-    assert (done.returncode, "--new-flag" in done.stderr, "--repo" in done.stderr) == (2, True, True)
+    assert (done.returncode, "--new-flag" in done.stderr) == (2, True)
 
 
 # -- training with a lab's checkout, through the command line -----------------------------------------------------------------

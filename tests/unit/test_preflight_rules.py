@@ -20,7 +20,7 @@ from fsgr_tui.core.lab import (
     TensorShape,
     TorchBuild,
 )
-from fsgr_tui.core.machine import CpuBudget, Disk, Gpu, GpuReport
+from fsgr_tui.core.machine import CpuBudget, Disk, Gpu, GpuReport, MemoryBudget
 from fsgr_tui.core.preflight import (
     Finding,
     PreflightReport,
@@ -31,6 +31,7 @@ from fsgr_tui.core.preflight import (
     gpu_findings,
     image_findings,
     login_findings,
+    memory_finding,
     worker_findings,
 )
 from fsgr_tui.core.preflight_lab import (
@@ -167,6 +168,11 @@ def test_gpu_memory_stops_only_when_even_the_low_estimate_does_not_fit(low, like
         ({"free_bytes": 10**8, "quota_bytes": 10**8}, "stop", "quota leaves 100 MB"),
         ({"free_bytes": Unknown("no answer within 2 s")}, "warn", "unknown (no answer within 2 s)"),
         ({"writable": False}, "stop", "not writable"),
+        (
+            {"writable": False, "free_bytes": Unknown("no answer within 2 s")},
+            "stop",
+            "features: unknown (no answer within 2 s)",
+        ),
     ],
 )
 def test_space_is_judged_with_what_the_quota_leaves_and_an_unchecked_quota_is_said(changes, verdict, words):
@@ -189,6 +195,12 @@ def test_more_loaders_than_cores_are_a_warning(workers, cpus, verdict):
     (finding,) = worker_findings(workers, CpuBudget(cpus, "SLURM_CPUS_PER_TASK", 36))
     assert finding.verdict == verdict
     assert "-" not in finding.found
+
+
+def test_the_memory_of_a_container_is_told_with_its_limit_and_not_the_hosts():
+    limit = "/sys/fs/cgroup/job/memory.max"
+    assert memory_finding(MemoryBudget(4 * GIB, 3 * GIB, limit)).found == f"3.0 GiB of 4.0 GiB free ({limit})"
+    assert "unknown" in memory_finding(Unknown("/proc/meminfo is not readable")).found
 
 
 @pytest.mark.parametrize(
