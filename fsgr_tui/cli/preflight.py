@@ -215,6 +215,8 @@ def _with_pasted(args: list[str]) -> tuple[tuple[str, ...], Pasted | None]:
 
 
 def _pasted_text(source: str) -> str:
+    if not source:
+        raise BadRequest("--pasted was given no file.", "Name a file with the command, or - for standard input.")
     if source == "-":
         return sys.stdin.read()
     try:

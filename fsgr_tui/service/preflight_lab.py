@@ -142,6 +142,11 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
         path = _located(features, root)
         if path.is_dir():
             rows += realtime_findings(str(path), request.splits, annotated)
+        elif not path.exists() and path.suffix not in (".hdf5", ".h5"):
+            needed = "the image folder, or a feature file that ends in .hdf5"
+            rows.append(
+                Finding(f"images {features}", "not there", needed, "stop", "Look at --features_path.", "request")
+            )
         else:
             rows += feature_findings(path, annotated)
             rows += rules.grid_findings(checkout, _tokens(path))

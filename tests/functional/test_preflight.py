@@ -132,6 +132,23 @@ def test_a_sound_training_exits_0(demo_root, features):
 
 
 @pytest.mark.torch
+def test_captions_of_another_kind_than_m2s_folder_are_read_as_the_captioner_reads_them(demo_root, features, tmp_path):
+    ids = annotated_ids(demo_root)
+    images = [
+        {"cocoid": number, "imgid": place, "split": "train" if place % 3 else "val", "filename": f"{number}.jpg",
+         "sentences": [{"raw": "a cat", "tokens": ["a", "cat"], "sentid": place}], "sentids": [place]}
+        for place, number in enumerate([*ids[:-1], 10**9])
+    ]  # fmt: skip
+    path = tmp_path / "dataset_coco.json"
+    path.write_text(json.dumps({"images": images, "dataset": "coco"}))
+    rows = findings(
+        run_cli("preflight", "train", "--features-path", str(features), "--annotation-folder", str(path), "--json"), 1
+    )
+    assert rows[f"captions {path}"]["verdict"] == "ok"
+    assert rows[f"features of all images in {features}"]["listed"] == ["1000000000"]
+
+
+@pytest.mark.torch
 def test_each_id_file_that_holds_the_wrong_ids_is_told_for_itself(demo_root, features, tmp_path):
     folder = tmp_path / "m2"
     shutil.copytree(demo_root / "m2_annotations", folder)
@@ -268,6 +285,25 @@ def test_a_comment_after_a_backslash_is_found_in_a_pasted_command_and_in_what_th
     assert "a comment after the backslash" in rows["pasted command, line 1"]["found"]
     assert rows["loader workers"]["needed"] == "1"
     assert "it was cut off" in findings(run_lab(lab, " "), 2)["command"]["found"]
+
+
+@pytest.mark.parametrize(("source", "words"), [("none.sh", "cannot be read"), ("", "was given no file")])
+def test_a_pasted_file_that_is_not_there_is_a_bad_request(lab, source, words):
+    done = run_cli("preflight", "train", "--repo", str(lab["repo"]), "--pasted", *([source] if source else []))
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+def test_without_a_checkout_what_can_be_looked_at_is_looked_at(lab, tmp_path):
+    lab["repo"] = tmp_path / "nowhere"
+    save_tensor(lab["embeddings"], (10, 512))
+    rows = findings(run_lab(lab), 2)
+    assert "There is no checkout" in rows["command"]["found"]
+    assert f"text embeddings {lab['embeddings']}" in stops(rows)
+
+
+def test_an_image_folder_that_is_not_there_is_named(lab, tmp_path):
+    lab["features"] = tmp_path / "images"
+    assert f"images {tmp_path / 'images'}" in stops(findings(run_lab(lab), 2))
 
 
 def test_a_vocabulary_of_another_run_than_the_checkpoint_stops(lab, tmp_path):
