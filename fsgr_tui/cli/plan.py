@@ -12,7 +12,7 @@ from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.core.tower import DTYPES, GRIDS
+from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.service import markdown, planning
 
@@ -117,7 +117,7 @@ def _intent(intent: Intent, models: str) -> Intent:
     named = tuple(name for name in (part.strip() for part in models.split(",")) if name)
     if not named:
         return intent
-    if len(set(named)) < len(named):
+    if len({canonical_name(name) for name in named}) < len(named):
         raise BadRequest(f"--models {models} names a model twice.", "Name each once.")
     return msgspec.structs.replace(intent, clip_model=named[0], models=named)
 

@@ -28,29 +28,22 @@ def make_plan(
     features_disk: Disk,
     workers: int,
     *,
-    further: tuple[Tower, ...] = (),
     calibration: Calibration | None = None,
-    further_calibrations: tuple[Calibration, ...] = (),
-    simulated: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan for these facts.
+    """The plan for these facts and one CLIP model.
 
     Args:
-        tower: the vision tower that `intent.clip_model` names; further: the other ones of `intent.models`.
+        tower: the vision tower that `intent.clip_model` names.
         images_disk, features_disk: where images are, and where features would go.
         workers: decoding workers.
         calibration: what was measured here with `tower`; its values replace published rates and guesses.
-        further_calibrations: the same with the further towers.
-        simulated: what was given instead of read, in words.
 
     Raises:
         BadRequest: the tower does not give the grid that was asked for.
     """
     FeatureShape(tower, intent.grid, intent.dtype or "float16").checked()
-    measured = (*((calibration,) if calibration else ()), *further_calibrations)
-    return plan_for(
-        Situation(machine, dataset, intent, (tower, *further), images_disk, features_disk, workers, measured), simulated
-    )
+    measured = (calibration,) if calibration else ()
+    return plan_for(Situation(machine, dataset, intent, (tower,), images_disk, features_disk, workers, measured))
 
 
 def plan_for(situation: Situation, simulated: tuple[str, ...] = ()) -> Plan:

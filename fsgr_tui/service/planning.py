@@ -14,7 +14,7 @@ from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.planner import plan_for
 from fsgr_tui.core.situation import Situation
-from fsgr_tui.core.tower import Tower
+from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.probes.counts import CountMemory
 from fsgr_tui.probes.dataset import assumed_dataset, probe_dataset
@@ -83,7 +83,10 @@ def replan(old: Plan, features_dir: str = DEFAULT_FEATURES_DIR) -> Plan:
 
 
 def _towers(intent: Intent) -> tuple[Tower, ...]:
-    return tuple(find_model(name) for name in intent.models or (intent.clip_model,))
+    towers = tuple(find_model(name) for name in intent.models or (intent.clip_model,))
+    for tower in towers:
+        FeatureShape(tower, intent.grid, intent.dtype or "float16").checked()
+    return towers
 
 
 def _dataset(intent: Intent, image_root: str | None, what_if: WhatIf, *, recount: bool) -> DatasetFacts:

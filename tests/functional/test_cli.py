@@ -60,9 +60,99 @@ def test_the_plans_json_keeps_the_promised_keys(images):
     assert {"mode", "confidence", "choice", "criteria", "flips", "warnings"} <= plan["recommendation"].keys()
     assert {"clip_model", "grid", "dtype", "splits", "feature_bytes"} <= plan["recommendation"]["choice"].keys()
     assert {"name", "observed", "threshold", "vote", "weight", "why"} <= plan["recommendation"]["criteria"][0].keys()
+    assert {"certainty", "cache", "thresholds"} <= plan["recommendation"].keys()
+    assert [way["name"] for way in plan["ways"]] == ["realtime", "precomputed", "pixels"]
+    assert {"staged", "models", "simulated", "calibrated"} <= plan.keys()
     assert {"items", "filesystems"} <= plan["storage"].keys()
     assert {"what", "guide", "computed", "measured", "note"} <= plan["guide"][0].keys()
     assert {"low", "likely", "high", "unit", "basis"} == plan["time"]["extraction"].keys()
+
+
+WHAT_IF = ("plan", "--gpu", "RTX 3090", "--disk-free", "80GB", "--dataset", "karpathy")
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Counts of tests are remembered in a folder of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_simulated_machine_is_called_so_on_every_face(tmp_path):
+    plain, document, page = (run_cli(*WHAT_IF, *more, cwd=tmp_path) for more in ((), ("--json",), ("--markdown",)))
+    plan = json.loads(document.stdout)
+    assert len(plan["simulated"]) == 3
+    assert plan["machine"]["gpu_report"]["gpus"][0]["name"] == "NVIDIA RTX 3090"
+    for line in plan["simulated"]:
+        assert f"SIMULATED, not this machine: {line}" in plain.stdout
+        assert line in page.stdout
+    assert json.loads(run_cli("plan", "--json", cwd=tmp_path).stdout)["simulated"] == []
+
+
+def test_80_gb_and_a_3090_store_196_tokens_beside_the_images_when_asked(tmp_path):
+    plan = json.loads(run_cli(*WHAT_IF, "--experiments", "20", "--grid", "native", "--json", cwd=tmp_path).stdout)
+    choice = plan["recommendation"]["choice"]
+    assert (plan["recommendation"]["mode"], choice["feature_bytes"]) == ("precomputed", 37_116_291_072)
+
+
+def test_choices_stand_side_by_side_on_every_face(tmp_path):
+    asked = (*WHAT_IF, "--models", "ViT-B/16,ViT-L/14", "--compare")
+    plain, document, page = (run_cli(*asked, *more, cwd=tmp_path) for more in ((), ("--json",), ("--markdown",)))
+    made = json.loads(document.stdout)
+    assert made["schema"] == "fsgr-tui/comparison/1"
+    for row in made["alternatives"]:
+        assert row["row"] in plain.stdout
+        assert row["row"] in page.stdout
+    assert {row["clip_model"] for row in made["alternatives"]} == {"ViT-B-16", "ViT-L-14"}
+
+
+def test_a_plan_is_saved_as_toml_that_reads_back(tmp_path):
+    from fsgr_tui.core import planfile
+
+    done = run_cli(*WHAT_IF, "--staged", "--out", "plan.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    steps = planfile.read((tmp_path / "plan.toml").read_text()).steps
+    assert [step.name for step in steps] == ["first-look", "extract", "check", "train"]
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
+
+
+def test_a_saved_step_is_a_command_that_this_program_understands(images, tmp_path):
+    from fsgr_tui.core import planfile
+
+    asked = ("--image-root", str(images), "--split", "train2014", "--clip-model", "fsgr-demo-16", "--out", "plan.toml")
+    run_cli("plan", *asked, cwd=tmp_path)
+    extract = planfile.read((tmp_path / "plan.toml").read_text()).steps[0].argv
+    assert extract[0] == "fsgr-tui"
+    done = run_cli(*extract[1:], "--weights", "random:0", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1,000 images" in done.stderr
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_count_is_remembered_until_a_recount_or_a_change(images):
+    folder = images / "train2014"
+    hour_ago = time.time() - 3600
+    os.utime(folder, (hour_ago, hour_ago))
+    asked = ("plan", "--image-root", str(images), "--split", "train2014", "--json")
+
+    def counted(*more: str) -> tuple[int, bool]:
+        split = json.loads(run_cli(*asked, *more).stdout)["dataset"]["splits"][0]
+        return split["found"], split["remembered"]
+
+    assert counted() == (1000, False)
+    assert counted() == (1000, True)
+    assert counted("--recount") == (1000, False)
+    (folder / "COCO_train2014_000000009999.jpg").touch()
+    assert counted() == (1001, False)
+
+
+def test_a_plan_takes_less_than_four_tenths_of_a_second_of_the_processor(tmp_path):
+    def processor_s() -> float:
+        before = os.times()
+        assert run_cli("--plan", cwd=tmp_path).returncode == 0
+        after = os.times()
+        return after.children_user - before.children_user + after.children_system - before.children_system
+
+    assert min(processor_s() for _ in range(3)) < 0.4
 
 
 def test_the_exact_bytes_of_the_karpathy_split_are_planned_without_images(tmp_path):
@@ -145,6 +235,15 @@ BAD_REQUESTS = [
     (("plan", "--clip-model", "ViT-B/32", "--grid", "8x8"), 2, ["7x7 tokens", "--grid native"]),
     (("plan", "--split", "train2O14"), 2, ["train2O14"]),
     (("plan", "--epochs", "0"), 2, ["--epochs"]),
+    (("plan", "--gpu", "RTX 3900"), 2, ["RTX 3900", "Did you mean RTX 3090"]),
+    (("plan", "--vram", "much"), 2, ["--vram", "much", "80GB"]),
+    (("plan", "--disk-free", "80QB"), 2, ["--disk-free", "80QB"]),
+    (("plan", "--dataset", "coco2O14"), 2, ["coco2O14", "Did you mean coco2014"]),
+    (("plan", "--dataset", "karpathy", "--image-root", "{root}"), 2, ["--dataset karpathy", "--image-root"]),
+    (("plan", "--models", "ViT-B/16,ViT-B-16"), 2, ["--models", "twice"]),
+    (("plan", "--models", "ViT-B/16,ViT-B/17"), 2, ["ViT-B/17", "ViT-B-16"]),
+    (("plan", "--out", "{out}.txt"), 2, [".txt", ".toml"]),
+    (("plan", "--compare", "--out", "{out}.toml"), 2, ["no steps"]),
     (("extract", "--image-root", "{root}", "--split", "train2014"), 2, ["--output-path"]),
     (("extract", "--image-root", "{root}", "--output-path", "{out}.hdf5", *SMALL), 2, ["--split"]),
     (
