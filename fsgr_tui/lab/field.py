@@ -1,7 +1,7 @@
 """ImageDetectionsField for M2-style checkouts (FSGR, RSTNet, DLCT): CLIP grid features from an HDF5 file, or images.
 
 This file stands alone: it runs on Python 3.8 and later, needs numpy and h5py (2.10 and later), Pillow for images, and
-PyTorch (1.8 and later) only where a batch is made. It can be copied into a checkout or imported. `fsgr-tui integrate`
+PyTorch only where a batch is made. It can be copied into a checkout or imported. `fsgr-tui integrate`
 copies it; a change is better made in the checkout's own field, as the next integration replaces this file.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import os
 import re
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -133,15 +134,12 @@ class ImageDetectionsField:
     def _open(self, path: str) -> Any:
         """The file, opened by this very process: a handle that came through a fork reads wrong values."""
         if self._opened_by != os.getpid():
-            for inherited in self._files.values():
-                # HDF5 would hand out the inherited descriptor again as long as it is open here.
-                with suppress(Exception):
-                    inherited.close()
+            _OPENED.close_inherited()
             self._files = {}
             self._opened_by = os.getpid()
         if path not in self._files:
             try:
-                self._files[path] = h5py.File(path, "r")
+                self._files[path] = _OPENED.add(h5py.File(path, "r"))
             except OSError as error:
                 raise OSError(f"{path} cannot be opened as an HDF5 file: {error}") from error
         return self._files[path]
@@ -157,6 +155,38 @@ class ImageDetectionsField:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
         return clip_pixels(image) if self.preprocessing is None else self.preprocessing(image)
+
+
+class _Opened:
+    """The files that any field of this process has open.
+
+    In a forked process HDF5 hands out an inherited descriptor again as long as it is open there, also to a field that
+    came in a pickle. Its place in the file is shared with the parent, and HDF5 1.10.4 (h5py 2.10) then reads where
+    another process has moved to.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._files: list[weakref.ref[Any]] = []
+
+    def add(self, file: Any) -> Any:
+        self._files = [known for known in self._files if known() is not None]
+        self._files.append(weakref.ref(file))
+        return file
+
+    def close_inherited(self) -> None:
+        if self._process == os.getpid():
+            return
+        for known in self._files:
+            file = known()
+            if file is not None:
+                with suppress(Exception):
+                    file.close()
+        self._files = []
+        self._process = os.getpid()
+
+
+_OPENED = _Opened()
 
 
 def clip_pixels(image: Any) -> np.ndarray[Any, np.dtype[np.float32]]:

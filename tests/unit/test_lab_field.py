@@ -172,14 +172,18 @@ def test_every_process_opens_the_file_for_itself(features, method):
     assert all(all(answer) for answer in answers)
 
 
-def test_a_forked_process_has_a_descriptor_of_its_own(features):
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_forked_process_has_a_descriptor_of_its_own(features, pickled):
     field = ImageDetectionsField(detections_path=features)
     field.preprocess(9)
+    body = pickle.dumps(field)
     before = descriptors(features)
     source, target = os.pipe()
     child = os.fork()
     if child == 0:
-        field.preprocess(9)
+        # A pool hands its work over in a pickle; the parent's field lies in the child's memory all the same.
+        used = pickle.loads(body) if pickled else field
+        used.preprocess(9)
         # An inherited descriptor shares its place in the file with the parent's; a new one does not.
         shared = [number for number in descriptors(features) if seek_is_seen(number, features)]
         os.write(target, f"{len(descriptors(features))} {len(shared)}".encode())
