@@ -160,6 +160,8 @@ def _field_insertions(source: Source, owner: ast.ClassDef, *, beside_script: boo
     if len(preprocess.args.args) < 2:
         raise _unexpected(source, preprocess, f"def preprocess(self, x, ...) in class {FIELD_CLASS}")
     own, sample = init.args.args[0].arg, preprocess.args.args[1].arg
+    # M2 Transformer's own field gives features alone; FSGR's gives them between the id and a placeholder, or labels.
+    alone = "" if "labels_path" in names or _returns_tuple(preprocess) else "[1]"
     handed = [name for name in ("detections_path", "labels_path", "max_detections") if name in names]
     upwards = "preprocessing, postprocessing" if {"preprocessing", "postprocessing"} <= names else ""
     module = FIELD_FILE.removesuffix(".py")
@@ -184,7 +186,7 @@ def _field_insertions(source: Source, owner: ast.ClassDef, *, beside_script: boo
             _first_statement(source, preprocess),
             [
                 f"if {preprocess.args.args[0].arg}.{HDF5_SWITCH}:",
-                f"\treturn {preprocess.args.args[0].arg}.feature_file.preprocess({sample})",
+                f"\treturn {preprocess.args.args[0].arg}.feature_file.preprocess({sample}){alone}",
             ],
         ),
     ]
@@ -195,6 +197,10 @@ def _method(source: Source, owner: ast.ClassDef, name: str) -> ast.FunctionDef:
     if len(found) != 1:
         raise _unexpected(source, owner, f"def {name}(self, ...) in class {FIELD_CLASS}")
     return found[0]
+
+
+def _returns_tuple(method: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) for node in ast.walk(method))
 
 
 def _first_statement(source: Source, method: ast.FunctionDef) -> ast.stmt:

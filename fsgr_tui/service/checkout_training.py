@@ -127,6 +127,9 @@ def prepare(
 def start(prepared: PreparedCheckout) -> RunFolder:
     """Start a prepared command as a job; its log is all that it tells."""
     run = new_run("train")
+    if run.adopted:
+        # This very process becomes the script.
+        os.chdir(prepared.cwd)
     control.start(run, "train", prepared.argv, prepared.shown, prepared.env, cwd=Path(prepared.cwd))
     return run
 

@@ -182,6 +182,18 @@ def test_a_signature_of_one_line_each_and_a_call_with_a_last_comma_are_understoo
     assert "load_in_tmp=False, use_hdf5=args.use_hdf5_features,\n" in (root / "train_transformer.py").read_text()
 
 
+def test_a_field_that_gives_features_alone_goes_on_doing_so(tmp_path):
+    field = FIELD.replace("detections_path=None, labels_path=None,", "detections_path=None,")
+    field = field.replace("        self.labels_path = labels_path\n", "")
+    start = field.index("        if self.labels_path:")
+    end = field.index("\n\nclass TextField")
+    root = write_checkout(tmp_path / "lab", field=field[:start] + "        return pixels\n" + field[end:])
+    applied(root)
+    text = (root / "data" / "field.py").read_text()
+    assert "return self.feature_file.preprocess(x)[1]\n" in text
+    assert "FeatureFileField(detections_path=detections_path, max_detections=max_detections)" in text
+
+
 def test_rights_of_a_file_stay(checkout):
     (checkout / "train_transformer.py").chmod(0o755)
     applied(checkout)
