@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from fsgr_tui.core.errors import did_you_mean
-from fsgr_tui.core.lab import Checkout, GivenFlag, IdFile, Interpreter, Java, SavedFile
+from fsgr_tui.core.lab import Checkout, GivenFlag, IdFile, SavedFile
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.preflight import Finding, few
 from fsgr_tui.core.units import Unknown, format_bytes
@@ -20,30 +20,16 @@ LEAST_CLASSES = 20
 EMBEDDING_WIDTH = 512
 """Width of CLIP's shared space for ViT-B/16 and ViT-B/32, which the FSGR script expects of a class."""
 
-SPACY_MODEL = "en_core_web_sm"
-SPACY_SHORT_NAMES = frozenset({"en", "de", "fr", "es", "pt", "it", "nl", "el", "xx"})
-"""Links that spaCy 2 knew; spaCy 3 dropped them (its migration guide)."""
-
 # More of a list that are ids of images than this share, and fewer that are ids of captions: the wrong kind. True caption
 # ids of COCO fall on some image's id in 14 of 100 cases.
 _IMAGE_ID_SHARE = 0.9
 
-# Languages whose numbers have a decimal comma, and countries in which they have a point (Unicode CLDR, numbers.xml).
-_COMMA_LANGUAGES = frozenset({
-    "az", "be", "bg", "bs", "ca", "cs", "da", "de", "el", "es", "et", "eu", "fi", "fr", "gl", "hr", "hu", "hy", "id", "is", "it", "ka",
-    "kk", "lt", "lv", "mk", "nb", "nl", "nn", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "tr", "uk", "uz", "vi",
-})  # fmt: skip
-_POINT_COUNTRIES = frozenset({"es_MX", "es_US", "es_PR", "es_GT", "es_HN", "es_NI", "es_PA", "es_PE", "es_SV", "es_DO", "es_CU",
-                              "de_CH", "de_LI", "it_CH"})  # fmt: skip
 _DATA_FLAGS = {
     "annotation-folder": "the folder with the captions and the four id files",
     "features-path": "the feature file, or the image folder",
     "text-embed-path": "the text embeddings",
     "pre-vs-path": "CLIP's .pt file",
 }
-
-# Packages that start Java for METEOR, SPICE or the PTB tokenizer.
-_JAVA_PACKAGES = frozenset({"pycocoevalcap", "aac_metrics", "language_evaluation"})
 
 
 def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
@@ -304,151 +290,6 @@ def source_findings(checkout: Checkout) -> list[Finding]:
         for place in checkout.unread
     ]
     return rows
-
-
-def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding]:
-    """Whether the Python has what the checkout imports."""
-    named = f"{interpreter.path} (Python {interpreter.version})"
-    rows = []
-    torch = interpreter.torch
-    if isinstance(torch, Unknown):
-        rows.append(
-            Finding(
-                "PyTorch",
-                f"{torch.reason} in {named}",
-                "torch",
-                "stop",
-                "Name the lab's environment with --python, or mend it.",
-                "machine",
-            )
-        )
-    absent = checkout.imports & set(interpreter.absent) - {"torch", "spacy"}
-    missing, perhaps = sorted(absent - checkout.perhaps), sorted(absent & checkout.perhaps)
-    if missing:
-        rows.append(
-            Finding(
-                "packages", f"{', '.join(missing)} not in {named}", "what the checkout imports", "stop",
-                f"{interpreter.path} -m pip install ..., or name the lab's environment with --python.", "machine", tuple(missing),
-            )
-        )  # fmt: skip
-    if perhaps:
-        rows.append(
-            Finding(
-                "optional packages", f"{', '.join(perhaps)} not in {named}", "what parts of the checkout import", "warn",
-                "Install them if the run uses those parts.", "machine", tuple(perhaps),
-            )
-        )  # fmt: skip
-    if not missing:
-        there = ", ".join(
-            f"{name} {version}".strip()
-            for name, version in sorted(interpreter.packages.items())
-            if name in checkout.imports
-        )
-        rows.append(Finding("packages", f"{named}: {there}" if there else named))
-    return rows
-
-
-def spacy_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding]:
-    """Whether spaCy finds its English model; spaCy 3 knows no short names."""
-    if "spacy" not in checkout.imports:
-        return []
-    version = interpreter.packages.get("spacy")
-    if version is None:
-        return [
-            Finding(
-                "spaCy",
-                f"not in {interpreter.path}",
-                f"spacy with {SPACY_MODEL}",
-                "stop",
-                f"{interpreter.path} -m pip install spacy",
-                "machine",
-            )
-        ]
-    rows = []
-    major = int(version.partition(".")[0]) if version[:1].isdigit() else None
-    short = [place for place in checkout.spacy_models if place.text in SPACY_SHORT_NAMES]
-    if short and (major is None or major >= 3):
-        rows.append(
-            Finding(
-                "spaCy's short name", f"spacy.load({short[0].text!r}) in {short[0]}, spaCy {version}", "a package name", "stop",
-                f"spaCy 3 knows no short names: write spacy.load({SPACY_MODEL!r}).", "machine",
-            )
-        )  # fmt: skip
-    if SPACY_MODEL in interpreter.absent:
-        rows.append(
-            Finding(
-                f"spaCy's {SPACY_MODEL}", f"not in {interpreter.path}", SPACY_MODEL, "stop",
-                f"{interpreter.path} -m spacy download {SPACY_MODEL}; without internet: download its wheel from "
-                f"github.com/explosion/spacy-models elsewhere (the release for spaCy {version.rpartition('.')[0] or version}), copy it, and "
-                f"{interpreter.path} -m pip install --no-deps FILE.whl", "machine",
-            )
-        )  # fmt: skip
-    return rows or [
-        Finding("spaCy", f"{version} with {SPACY_MODEL} {interpreter.packages.get(SPACY_MODEL, '')}".strip())
-    ]
-
-
-def java_findings(java: Java, checkout: Checkout, locale: str, paths: Sequence[str]) -> list[Finding]:
-    """Whether the scores at the end of an epoch can be computed.
-
-    Args:
-        locale: of the environment (LC_ALL, LC_NUMERIC or LANG), for a Java that tells none.
-        paths: folders that Java programs are run in or read from.
-    """
-    used = [str(place) for place in checkout.java_lines] or sorted(checkout.imports & _JAVA_PACKAGES)
-    if not used:
-        return []
-    what, needed = "Java", f"a Java that runs ({few(used)})"
-    late = "METEOR or the PTB tokenizer would fail at the end of the first epoch."
-    if not java.path:
-        return [
-            Finding(
-                what,
-                "not on PATH",
-                needed,
-                "stop",
-                f"{late} Install one (`module load java`, or conda install openjdk), or leave those scores out.",
-                "machine",
-            )
-        ]
-    if isinstance(java.version, Unknown):
-        return [
-            Finding(
-                what,
-                f"{java.path} does not run: {java.version.reason}",
-                needed,
-                "stop",
-                f"{late} Install another, and put it first on PATH.",
-                "machine",
-            )
-        ]
-    rows = [Finding(what, f"{java.version} at {java.path}", needed)]
-    language = locale.partition(".")[0] if isinstance(java.language, Unknown) else java.language
-    if has_decimal_comma(language):
-        rows.append(
-            Finding(
-                "Java's numbers", f"locale {language}: 0,25 instead of 0.25", "a decimal point", "warn",
-                "The scores cannot be parsed: export LC_ALL=C.UTF-8, or JAVA_TOOL_OPTIONS='-Duser.language=en -Duser.country=US'.",
-            )
-        )  # fmt: skip
-    spaced = [path for path in paths if " " in path]
-    if spaced:
-        rows.append(
-            Finding(
-                "blanks in paths",
-                few(spaced),
-                "none",
-                "warn",
-                "Scripts that start Java through a shell break there: move it to a folder without blanks.",
-                listed=tuple(spaced),
-            )
-        )
-    return rows
-
-
-def has_decimal_comma(locale: str) -> bool:
-    """Whether numbers of a locale such as `it` or `de_CH` have a decimal comma."""
-    return locale.partition("_")[0] in _COMMA_LANGUAGES and locale not in _POINT_COUNTRIES
 
 
 def weights_finding(path: str, saved: SavedFile) -> Finding:

@@ -18,7 +18,7 @@ from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import Checkout, Interpreter, LoginSession
 from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.preflight import linger_remedy
-from fsgr_tui.core.preflight_lab import SPACY_MODEL, spacy_findings
+from fsgr_tui.core.preflight_runtime import SPACY_MODEL, spacy_findings
 from fsgr_tui.core.units import Unknown, format_bytes
 from fsgr_tui.jobs.folder import RUNS_VARIABLE, runs_dir
 from fsgr_tui.probes.interpreter import probe_interpreter

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core import preflight_lab as rules
+from fsgr_tui.core import preflight_runtime as runtime
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import Checkout, GivenFlag, Interpreter, SavedFile, TorchBuild
 from fsgr_tui.core.machine import GpuReport
@@ -44,7 +45,7 @@ from fsgr_tui.service.preflight_data import (
 )
 
 _SAMPLE_LABELS: Final = 256
-_ALWAYS_ASKED: Final = ("torch", "spacy", rules.SPACY_MODEL, "h5py")
+_ALWAYS_ASKED: Final = ("torch", "spacy", runtime.SPACY_MODEL, "h5py")
 # Where the field's code bases put checkpoints, under the checkout (M2 Transformer and its descendants).
 _CHECKPOINTS: Final = ("save_models", "saved_models")
 
@@ -94,10 +95,10 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
         rows += _data_findings(request, checkout)
         asked = python.result() if python else None
         if isinstance(asked, Interpreter):
-            rows += rules.interpreter_findings(asked, checkout) + rules.spacy_findings(asked, checkout)
+            rows += runtime.interpreter_findings(asked, checkout) + runtime.spacy_findings(asked, checkout)
         elif asked is not None:
             rows.append(from_problem("Python", asked))
-        rows += rules.java_findings(java.result(), checkout, _locale(), (str(root.absolute()),))
+        rows += runtime.java_findings(java.result(), checkout, _locale(), (str(root.absolute()),))
         rows += rules.device_findings(checkout, gpus.result(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         rows += _gpu_findings(
             request, checkout, gpus.result(), asked.torch if isinstance(asked, Interpreter) else Unknown("not asked")

@@ -39,18 +39,15 @@ from fsgr_tui.core.preflight_lab import (
     embedding_finding,
     flag_findings,
     grid_findings,
-    has_decimal_comma,
     id_file_findings,
-    interpreter_findings,
-    java_findings,
     needed_flag_findings,
     reads_hdf5_finding,
     return_index_findings,
     source_findings,
-    spacy_findings,
     vocabulary_finding,
     weights_finding,
 )
+from fsgr_tui.core.preflight_runtime import has_decimal_comma, interpreter_findings, java_findings, spacy_findings
 from fsgr_tui.core.units import GB, GIB, Estimate, Unknown
 
 GPU = Gpu(0, "GPU-a", "A100", 40 * GIB, 30 * GIB, 10 * GIB, 0, 0)
@@ -469,6 +466,14 @@ def test_a_python_without_torch_is_the_wrong_one():
         lab_python("torch", torch=Unknown("not installed there")), Checkout("lab", "train.py")
     )
     assert (findings[0].verdict, "--python" in findings[0].remedy) == ("stop", True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict"), [("no answer within 60 s", "warn"), ("OSError: libcudart.so.11.0", "stop")]
+)
+def test_a_torch_that_was_too_slow_to_answer_is_unknown_and_one_that_fails_stops(reason, verdict):
+    findings = interpreter_findings(lab_python(torch=Unknown(reason)), Checkout("lab", "train.py"))
+    assert (findings[0].verdict, reason in findings[0].found) == (verdict, True)
 
 
 @pytest.mark.parametrize(
