@@ -96,6 +96,8 @@ class _View:
             else:
                 self.line.show(status.progress)
             if status.ended_for_good:
+                if self._copy is not None:
+                    self._copy.end_line()
                 self.line.end(status)
                 return status
             time.sleep(POLL_S)

@@ -35,6 +35,13 @@ class LogCopy:
         self._file: BinaryIO | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace") if terminal else None
         self._held = ""
+        self._last = b"\n"
+
+    def end_line(self) -> None:
+        """On a terminal, close a line that the job left open, so that what follows stands on its own."""
+        if self._decoder is not None and self._last != b"\n":
+            self._out.write(b"\n")
+            self._out.flush()
 
     def skip_to_last(self, lines: int) -> None:
         """Begin with the last lines."""
@@ -75,6 +82,7 @@ class LogCopy:
         copied = 0
         while self._file is not None and (block := self._file.read(_BLOCK_BYTES)):
             copied += len(block)
+            self._last = block[-1:]
             self._out.write(self._safe(block))
         if copied:
             self._out.flush()
@@ -145,5 +153,6 @@ def command(job: str, follow: bool, lines: int | None, events: bool, attempt: in
         ended = not follow or run.read_status().ended_for_good
         copy.new()
         if ended:
+            copy.end_line()
             return 0
         time.sleep(_POLL_S)

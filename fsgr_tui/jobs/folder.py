@@ -38,6 +38,8 @@ LOCKS = ".locks"
 """Beside the run folders: locks of GPUs and of the queue."""
 
 _LONGEST_NAME_BYTES = 120
+_LOOK_KEPT_S = 1.0
+"""Dozens of jobs that lost their runner long ago share one look at all processes."""
 
 
 def runs_dir() -> Path:
@@ -124,8 +126,12 @@ class RunFolder:
             return msgspec.structs.replace(status, life="elsewhere", note=note)
         return msgspec.structs.replace(status, life="here")
 
-    def survivors(self, status: JobStatus) -> list[Process]:
-        """The living processes of a job, found without its runner; none where the runner was on another host or boot."""
+    def survivors(self, status: JobStatus, kept_s: float = 0.0) -> list[Process]:
+        """The living processes of a job, found without its runner; none where the runner was on another host or boot.
+
+        Args:
+            kept_s: how old the look at all processes may be.
+        """
         holder = life.holder_of(self.lock)
         if holder is None or holder.host.boot_id != life.this_host().boot_id:
             return []
@@ -136,10 +142,10 @@ class RunFolder:
             own = mark_of(self.read_spec())
         except BadRequest:
             own = ""
-        return tree.survivors(own, known)
+        return tree.members(own, known, kept_s=kept_s)
 
     def _without_runner(self, status: JobStatus, proof: life.Proof) -> JobStatus:
-        if left := self.survivors(status):
+        if left := self.survivors(status, 0.0 if life.was_alive_lately(self.lock) else _LOOK_KEPT_S):
             processes = "1 process goes" if len(left) == 1 else f"{len(left)} processes go"
             note = (
                 f"orphaned: its runner was killed, and {processes} on (pid {left[0].pid}); how it ends will not be known; "

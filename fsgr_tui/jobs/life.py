@@ -23,6 +23,7 @@ from fsgr_tui.jobs.processes import find, process_start
 LOST_S = 120.0
 """A runner gives a sign every ten seconds; attributes of files on NFS may be a minute old (nfs(5), acdirmax)."""
 
+LATELY_S = 30.0
 TAKE_S = 3.0
 
 _PID_DIGITS = 10
@@ -163,6 +164,14 @@ def prove(lock: Path) -> Proof:
         return Proof("gone", holder, rebooted=True)
     age = _age(lock)
     return Proof("elsewhere" if age < LOST_S else "gone", holder, age)
+
+
+def was_alive_lately(lock: Path) -> bool:
+    """Whether the last sign is so young that processes of the job may have begun after anybody looked at them."""
+    try:
+        return abs(time.time() - lock.stat().st_mtime) < LATELY_S
+    except OSError:
+        return False
 
 
 def _lives(holder: Holder) -> bool:

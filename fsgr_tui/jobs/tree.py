@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 from fsgr_tui.jobs.processes import Process, below, mark, send, table
 
-_LOOK_KEPT_S = 1.0
-
 Known = tuple[int, str]
 """A process by pid and start."""
 
@@ -60,11 +58,6 @@ def members(own: str, known: Iterable[Known] = (), root: int | None = None, kept
         found |= {process.pid: process for process in below(start, processes, strange)}
     found.pop(os.getpid(), None)
     return list(found.values())
-
-
-def survivors(own: str, known: Iterable[Known]) -> list[Process]:
-    """The processes of a job whose runner is gone; a look of the last second is good enough."""
-    return members(own, known, kept_s=_LOOK_KEPT_S)
 
 
 def signal_all(processes: Iterable[Process], number: int) -> None:

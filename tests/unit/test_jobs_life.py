@@ -15,7 +15,7 @@ from fsgr_tui.jobs import control, life
 from fsgr_tui.jobs.folder import runner_pid
 from fsgr_tui.jobs.life import Host, prove, sign, take, this_host
 from fsgr_tui.jobs.processes import find, process_start, send
-from tests.fakes.jobs import end_all, ended, is_gone, printed, started, wait_for
+from tests.fakes.jobs import end_all, ended, faults_after_kill, is_gone, printed, started, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +209,8 @@ def test_two_looks_at_a_lock_do_not_keep_its_owner_out(tmp_path):
     os.close(look)
     assert os.waitpid(pid, 0)[1] == 0
     assert life.TAKE_S > 0.2
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.12, 0.3, 0.5])
+def test_a_status_is_whole_and_true_whenever_the_runner_is_killed(delay_s):
+    assert faults_after_kill("killed", delay_s) == []
