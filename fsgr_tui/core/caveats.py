@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fsgr_tui.core import coco
 from fsgr_tui.core.criteria import CPU_EPOCH_LIMIT_S
 from fsgr_tui.core.decision import Decision, decide
-from fsgr_tui.core.flips import MOST_FREE_BYTES, first_change
+from fsgr_tui.core.flips import MOST_FREE_BYTES, MOST_GPU_BYTES, first_change, with_a_gpu
 from fsgr_tui.core.timing import SUSPICIOUS_IMAGES_PER_S
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_gib
 
@@ -55,11 +55,11 @@ def way_out(decision: Decision) -> str:
         at, then = found
         disk = decision.facts.features_need.mount
         ways.append(f"free {format_bytes(at - free)} on {disk} ({then.outcome})")
-    gpu = first_change(decision, situation.with_gpu_memory, 0, 200 * 2**30)
+    gpu = with_a_gpu(decision, 0)
     if gpu:
         ways.append(f"use a GPU with {format_gib(gpu[0])} free ({gpu[1].outcome})")
     if not ways:
-        looked = situation.with_free(MOST_FREE_BYTES).with_gpu_memory(200 * 2**30)
+        looked = situation.with_free(MOST_FREE_BYTES).with_gpu_memory(MOST_GPU_BYTES)
         both = decide(looked).mode != "none"
         return (
             "The shortest way out: more disk and a free GPU."

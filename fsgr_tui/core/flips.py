@@ -145,11 +145,23 @@ def _gpu(now: Decision) -> Iterator[Threshold]:
     free = now.facts.memory.free_bytes if situation.machine.gpus else 0
     if isinstance(free, Unknown):
         return
-    if found := first_change(now, situation.with_gpu_memory, free, MOST_GPU_BYTES):
+    if found := with_a_gpu(now, free):
         at, then = found
         yield Threshold(
             "GPU memory", at, "bytes", then.outcome, f"With {format_gib(at)} free on a GPU: {then.outcome}."
         )
+
+
+def with_a_gpu(now: Decision, free_bytes: int) -> tuple[int, Decision] | None:
+    """The least free GPU memory, from `free_bytes` on, with the answer of a large idle GPU; None when that is the same."""
+    situation = now.facts.situation
+    large = decide(situation.with_gpu_memory(MOST_GPU_BYTES)).outcome
+
+    def answer(decision: Decision) -> str:
+        # A GPU that is too small for anything is worse than none, so only the large one's answer counts as a change.
+        return str(decision.outcome == large)
+
+    return first_change(now, situation.with_gpu_memory, free_bytes, MOST_GPU_BYTES, answer)
 
 
 def _questions(now: Decision) -> Iterator[Threshold]:

@@ -145,6 +145,16 @@ def test_every_estimate_of_every_plan_is_in_order_and_the_plan_survives_json(fre
     assert jsontext.encode(read) == document
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), gpus)
+def test_totals_and_savings_grow_with_the_epochs(some, more, cards):
+    few, many = (plan(500 * GB, *cards, epochs=count).time for count in sorted((some, more)))
+    assert few.realtime_total.likely <= many.realtime_total.likely
+    assert few.precomputed_total.likely <= many.precomputed_total.likely
+    assert few.net_saving.likely <= many.net_saving.likely
+    assert few.break_even_epochs == many.break_even_epochs
+
+
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.binary(min_size=1, max_size=20).map(
     lambda raw: raw.decode("utf-8", "surrogateescape")
 )

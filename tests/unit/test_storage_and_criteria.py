@@ -10,10 +10,11 @@ from fsgr_tui.core import coco, memory, timing
 from fsgr_tui.core.calibration import MemoryLine
 from fsgr_tui.core.dataset import SplitFacts, training_captions
 from fsgr_tui.core.units import GB, GIB, Estimate, Unknown
-from tests.fakes.planning import B16, calibration, dataset, disk, gpu, host, plan, rows, split, votes
+from tests.fakes.planning import B16, calibration, dataset, disk, gpu, host, plan, rows, situation, split, votes
 
 # The guide's criteria: what is given, the row it concerns, how that row votes, and the verdict.
 CASES = [
+    ("nothing said: B is the usual way", {}, "experiments", "neutral", "precomputed"),
     ("only to see that the code runs", {"quick_check": True}, "quick check", "A", "realtime"),
     ("many experiments", {"experiments": 10}, "experiments", "B", "precomputed"),
     ("one experiment decides nothing", {"experiments": 1}, "experiments", "neutral", "precomputed"),
@@ -414,3 +415,60 @@ def test_a_batch_that_does_not_fit_is_not_put_into_the_commands():
     argv = made.commands[0].argv
     batch = int(argv[argv.index("--batch-size") + 1])
     assert batch == made.memory.largest_realtime_batch < 64
+
+
+# What would change it, in words that a person can act on.
+def flips(made) -> str:
+    return "\n".join(made.recommendation.flips)
+
+
+def test_more_space_is_said_to_the_gigabyte_with_the_flags_that_ask_for_it():
+    made = plan(60 * GB, gpu(), experiments=5, grid="native", dtype="float32")
+    assert made.recommendation.choice.feature_bytes == 37_116_291_072
+    short = made.ladder[0].need_bytes - 60 * GB
+    assert f"With {short / GB:.1f} GB more free, 196 x 768 float32 (74.2 GB) would fit" in flips(made)
+    assert "--grid native --dtype float32" in flips(made)
+
+
+def test_less_space_is_said_where_the_choice_and_where_the_way_changes():
+    made = plan(500 * GB, gpu())
+    assert "Below 21.0 GB free: precomputed, 49 x 768 float16 of train2014." in flips(made)
+    assert "Below 17.9 GB free: realtime." in flips(made)
+
+
+def test_a_gpu_that_would_make_realtime_possible_is_named_by_its_memory():
+    made = plan(500 * GB, adapters=True)
+    assert "free on a GPU: realtime from cached pixels." in flips(made)
+    assert "0.0 GiB" not in flips(made)
+
+
+def test_the_epochs_at_which_an_extraction_pays_are_found():
+    made = plan(500 * GB, gpu(), epochs=1, clip_swaps=9)
+    assert made.recommendation.mode == "realtime"
+    assert made.time.break_even_epochs.likely == pytest.approx(0.217, abs=0.01)
+    assert "From 3 epochs on: precomputed, 49 x 768 float16." in flips(made)
+
+
+def test_the_verdict_says_when_it_hangs_on_the_estimates():
+    sure, close = plan(500 * GB, gpu(), epochs=20), plan(500 * GB, gpu(), epochs=1, clip_swaps=3)
+    assert "It holds over the whole span" in sure.recommendation.certainty
+    assert "At an end of the time estimates it would be" in close.recommendation.certainty
+
+
+def test_what_is_not_known_is_named_beside_the_verdict():
+    made = plan(Unknown("no answer within 2 s"), gpu())
+    assert "Not known: disk for features" in made.recommendation.certainty
+    assert any("no answer within 2 s" in warning for warning in made.recommendation.warnings)
+
+
+@pytest.mark.parametrize("free", [GB, 5 * GB, 12 * GB])
+def test_the_shortest_way_out_really_leads_out(free):
+    from fsgr_tui.core.decision import decide
+
+    now = situation(free)
+    made = plan(free)
+    assert made.recommendation.mode == "none"
+    out = next(each for each in made.recommendation.thresholds if each.quantity == "free space")
+    assert decide(now.with_free(int(out.at))).mode == "precomputed"
+    assert decide(now.with_free(int(out.at) - 1)).mode == "none"
+    assert f"free {(out.at - free) / GB:.3g}"[:8] in made.recommendation.reason
