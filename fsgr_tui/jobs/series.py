@@ -26,17 +26,21 @@ class Series:
         self._every = 1
         self._count = 0
 
-    def add(self, sample: Mapping[str, Any]) -> None:
-        """Keep a sample, or pass it over."""
-        self._count += 1
-        if self._count % self._every:
+    def add(self, *samples: Mapping[str, Any]) -> None:
+        """Keep samples, or pass them over."""
+        taken = []
+        for sample in samples:
+            self._count += 1
+            if self._count % self._every == 0:
+                taken.append(jsontext.encode(dict(sample)) + b"\n")
+        if not taken:
             return
         try:
-            if self._kept >= self._limit:
-                self._thin()
             with self._path.open("ab") as file:
-                file.write(jsontext.encode(dict(sample)) + b"\n")
-            self._kept += 1
+                file.write(b"".join(taken))
+            self._kept += len(taken)
+            while self._kept > self._limit:
+                self._thin()
         except OSError:
             return
 

@@ -155,6 +155,7 @@ class Watch:
     def _take_log(self, now: float, metrics: dict[str, float] | None = None) -> bool:
         """Read what is new; whether there was anything. The newest metrics are put into `metrics`."""
         anything = False
+        kept = []
         for piece in self._log.new(now):
             anything = True
             self._alarms.lines(now, piece.lines, piece.first)
@@ -165,26 +166,27 @@ class Watch:
                 continue
             for reading in piece.readings:
                 self._alarms.metrics(now, reading.step, reading.metrics, reading.text)
-                self._keep(now, reading.step, reading.metrics, "log")
+                kept.append(self._kept(now, reading.step, reading.metrics, "log"))
                 if metrics is not None:
                     metrics.update(reading.metrics)
         if anything:
             self._heard = now
+        self._readings.add(*kept)
         return anything
 
     def _read_scalars(self, status: JobStatus, now: float) -> JobStatus:
         metrics: dict[str, float] = {}
+        kept = []
         for scalar in self._scalars.new():
             self._heard = now
             metrics[scalar.tag] = scalar.value
             self._alarms.metrics(scalar.at, scalar.step, {scalar.tag: scalar.value}, f"TensorBoard: {scalar.tag} at step {scalar.step:,}")  # fmt: skip
-            self._keep(scalar.at, scalar.step, {scalar.tag: scalar.value}, "tensorboard")  # fmt: skip
+            kept.append(self._kept(scalar.at, scalar.step, {scalar.tag: scalar.value}, "tensorboard"))
+        self._readings.add(*kept)
         return self._with_metrics(status, metrics)
 
-    def _keep(self, at: float, step: int, values: Mapping[str, float], source: str) -> None:
-        self._readings.add(
-            {"at": at, "step": step, "run": self._run_number, "source": source, "values": _finite(values)}
-        )
+    def _kept(self, at: float, step: int, values: Mapping[str, float], source: str) -> dict[str, object]:
+        return {"at": at, "step": step, "run": self._run_number, "source": source, "values": _finite(values)}
 
     def _with_metrics(self, status: JobStatus, metrics: Mapping[str, float]) -> JobStatus:
         if not metrics:

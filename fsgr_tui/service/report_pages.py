@@ -162,7 +162,9 @@ def _sentence(report: JobReport, safe: Callable[[str], str]) -> str:
         "interrupted": f"It was interrupted{took}.", "queued": "It has not begun.",
     }.get(status.state, f"It is {status.state}{took}.")  # fmt: skip
     grave = sum(alarm.level == "alarm" for alarm in status.alarms)
-    told = f" {grave} alarm{'s' if grave != 1 else ''} and {len(status.alarms) - grave} warnings came up." if status.alarms else ""  # fmt: skip
+    light = len(status.alarms) - grave
+    counted = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in ((grave, "alarm"), (light, "warning")) if count]  # fmt: skip
+    told = f" On the way: {' and '.join(counted)}." if counted else ""
     return safe(words + told)
 
 

@@ -23,6 +23,7 @@ MODULES = {
     "crash": "crash",
     "disk-full": "disk_full",
     "memory": "memory",
+    "logs": "logs",
 }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fsgr_tui.jobs.progress import numbers
+
+ROW_CHARS: Final = 1000
+"""No terminal is wider; the patterns below take time by the square of it."""
 
 _NESTED = r"(?:[^\[\]]|\[[^\[\]]*\])*"
 _COUNT = r"[\d.,]+[kKMGTP]?"
@@ -57,6 +60,8 @@ class Bar(NamedTuple):
 
 def parse(row: str) -> Bar | None:
     """The bar in a row of a terminal; None when there is none."""
+    if len(row) > ROW_CHARS:
+        return None
     if "|" in row and (match := _TQDM.match(row)):
         return _tqdm(match, row)
     if "•" in row and (match := _RICH.match(row)):

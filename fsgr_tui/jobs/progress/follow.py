@@ -15,9 +15,8 @@ from fsgr_tui.jobs.progress.tracker import Reading, Tracker
 LOOK_BYTES: Final = 16 << 20
 """Read at one look at the most; what is left comes with the next one."""
 
-FLOOD_LINES: Final = 1000
-FLOOD_KEPT: Final = 100
-"""Of a flood the last lines are parsed for progress and metrics, and those that hold a number that is none."""
+FLOOD_KEPT: Final = 30
+"""Of many lines or states at once the last ones are parsed for progress and metrics, and those with a number that is none."""
 
 _NO_NUMBER = re.compile(r"(?<![A-Za-z])[-+]?(?:nan|inf)(?![A-Za-z])", re.IGNORECASE)
 _LINE_CHARS = 400
@@ -68,17 +67,19 @@ class LogFollower:
             shown = self._screen.feed(data)
             if shown.lines:
                 self._last_line = next((line for line in reversed(shown.lines[-20:]) if line.strip()), self._last_line).strip()  # fmt: skip
-            telling = shown.lines if len(shown.lines) <= FLOOD_LINES else _telling(shown.lines)
-            yield Piece(shown.lines, shown.first, self.tracker.see(shown.states, telling, self._screen.live, at))
+            readings = self.tracker.see(_telling(shown.states), _telling(shown.lines), self._screen.live, at)
+            yield Piece(shown.lines, shown.first, readings)
 
     def close(self) -> None:
         """Let the file go."""
         self._tail.close()
 
 
-def _telling(lines: Sequence[str]) -> list[str]:
-    start = len(lines) - FLOOD_KEPT
-    whole = "\n".join(lines[:start]).lower()
+def _telling(rows: Sequence[str]) -> Sequence[str]:
+    if len(rows) <= 2 * FLOOD_KEPT:
+        return rows
+    start = len(rows) - FLOOD_KEPT
+    whole = "\n".join(rows[:start]).lower()
     if "nan" not in whole and "inf" not in whole:
-        return list(lines[start:])
-    return [line for line in lines[:start] if _NO_NUMBER.search(line)] + list(lines[start:])
+        return rows[start:]
+    return [*(row for row in rows[:start] if _NO_NUMBER.search(row)), *rows[start:]]

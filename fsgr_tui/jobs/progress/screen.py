@@ -75,7 +75,7 @@ class Screen:
         data = data.replace(b"\0", b"") if b"\0" in data else data
         if self._held:
             data, self._held = self._held.encode() + data, ""
-        if len(data) > FLOOD_BYTES:
+        if len(data) > FLOOD_BYTES and b"\r" in data:
             data = self._skim(data)
         text = self._decoder.decode(data)
         cut = _CUT_ESCAPE.search(text, max(0, len(text) - 4200)) if "\x1b" in text else None
