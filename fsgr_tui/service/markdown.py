@@ -192,12 +192,17 @@ def model_rows(plan: Plan) -> Rows:
 
 
 def keep_words(plan: Plan) -> str:
-    """Whether the files of several models fit beside each other."""
-    return {
-        True: "Their files fit beside each other.",
-        False: "Their files do not fit beside each other: keep one model's file at a time.",
-        None: "Whether their files fit beside each other is not known.",
+    """Whether the files of several models fit beside each other, and what they take that way and one at a time."""
+    sizes = [model.feature_bytes for model in plan.models]
+    judged = {
+        True: "which fits.",
+        False: "which does not fit: keep one model's file at a time.",
+        None: "and whether that fits is not known.",
     }[plan.keep_all_models]
+    return (
+        f"One at a time their features take {format_bytes(max(sizes))} at the most; "
+        f"side by side {format_bytes(sum(sizes))}, {judged}"
+    )
 
 
 def gpu_columns(plan: Plan) -> tuple[str, ...]:

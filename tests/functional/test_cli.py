@@ -155,6 +155,28 @@ def test_a_plan_takes_less_than_four_tenths_of_a_second_of_the_processor(tmp_pat
     assert min(processor_s() for _ in range(3)) < 0.4
 
 
+def test_what_was_measured_here_replaces_guesses_but_not_for_another_gpu(tmp_path, monkeypatch):
+    from fsgr_tui.core import jsontext
+    from fsgr_tui.core.calibration import machine_words
+    from fsgr_tui.core.timing import best_gpu
+    from fsgr_tui.service.planning import probe_machine
+    from tests.fakes.planning import calibration
+
+    here = probe_machine((str(tmp_path),))
+    gpu = best_gpu(here)
+    kept = calibration(machine=machine_words(here.host), device="cpu" if gpu is None else gpu.name)
+    monkeypatch.setenv("FSGR_TUI_STATE", str(tmp_path / "state"))
+    (tmp_path / "state" / "calibrations").mkdir(parents=True)
+    (tmp_path / "state" / "calibrations" / "one.json").write_bytes(jsontext.encode(kept))
+    plain = run_cli("plan", cwd=tmp_path).stdout
+    assert "All times were measured here." in plain
+    plan = json.loads(run_cli("plan", "--json", cwd=tmp_path).stdout)
+    assert plan["time"]["extraction"]["basis"] == "measured"
+    assert next(row for row in plan["guide"] if row["what"] == "speed-up")["measured"] == "5.0x"
+    other = json.loads(run_cli(*WHAT_IF, "--json", cwd=tmp_path).stdout)
+    assert other["calibrated"] == ""
+
+
 def test_the_exact_bytes_of_the_karpathy_split_are_planned_without_images(tmp_path):
     plan = json.loads(run_cli("plan", "--split", "karpathy", "--dtype", "float32", "--json", cwd=tmp_path).stdout)
     rungs = {(rung["grid"], rung["dtype"], tuple(rung["splits"])): rung["feature_bytes"] for rung in plan["ladder"]}
