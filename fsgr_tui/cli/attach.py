@@ -9,6 +9,8 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.jobs.folder import find_run
 
+_SHOWN_LINES = 20
+
 
 @click.command(
     "attach",
@@ -22,5 +24,5 @@ def command(job: str, as_json: bool) -> int:
     """Follow the job to its end."""
     run = find_run(job)
     text.echo(run.name, sys.stderr)
-    status = follow.follow(run, output=run.read_spec().kind == "command" and not as_json)
+    status = follow.follow(run, output=run.read_spec().kind == "command" and not as_json, last=_SHOWN_LINES)
     return ended.report(status, as_json=as_json, done=ended.result)

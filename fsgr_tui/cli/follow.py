@@ -29,7 +29,7 @@ class _Interrupted(Exception):  # noqa: N818 - control flow of a signal
         self.number = number
 
 
-def follow(run: RunFolder, *, output: bool = False) -> JobStatus:
+def follow(run: RunFolder, *, output: bool = False, last: int | None = None) -> JobStatus:
     """Show a job until it ends.
 
     Ctrl-C on a terminal asks once whether to stop the job or only to stop watching; without a terminal, SIGINT and
@@ -37,11 +37,12 @@ def follow(run: RunFolder, *, output: bool = False) -> JobStatus:
 
     Args:
         output: copy what the job prints to standard output, instead of a line of progress.
+        last: of what it has printed already, only so many lines.
 
     Returns:
         The last status; its state is not final when the user only stopped watching.
     """
-    view = _View(run, output=output)
+    view = _View(run, output=output, last=last)
     old = {number: signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     stopping = False
     try:
@@ -77,11 +78,13 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 class _View:
     """What is shown of one job."""
 
-    def __init__(self, run: RunFolder, *, output: bool) -> None:
+    def __init__(self, run: RunFolder, *, output: bool, last: int | None) -> None:
         self.line = _ProgressLine()
         self._run = run
         self._events = EventReader(run.events)
         self._copy = LogCopy(run.log, sys.stdout.buffer, terminal=sys.stdout.isatty()) if output else None
+        if self._copy is not None and last is not None:
+            self._copy.skip_to_last(last)
         self._note = ""
 
     def watch(self) -> JobStatus:

@@ -29,7 +29,10 @@ def command(job: str, again: bool, anyway: bool, detach: bool, as_json: bool) ->
     if further:
         text.echo(f"Behind it wait: {', '.join(each.name for each in further)}", sys.stderr)
     if detach:
-        text.echo(run.name)
+        if as_json:
+            text.json_out(run.read_status())
+        else:
+            text.echo(run.name)
         return 0
     status = follow.follow(run, output=run.read_spec().kind == "command" and not as_json)
     return ended.report(status, as_json=as_json, done=ended.result)

@@ -20,7 +20,8 @@ from fsgr_tui.service import running
 @click.command(
     "run",
     help="Run a command as a job that belongs to no terminal: closing it, a dropped line or a dead screen leave the job "
-    "alone. `jobs` lists it, `attach` and `logs -f` watch it, `stop` ends it with all its processes, `resume` goes on.\n\n"
+    "alone. `jobs` lists it, `attach` and `logs -f` watch it, `stop` ends it with all its processes, `resume` goes on. What the command leaves running in the background is ended "
+    "with it.\n\n"
     "A plan file (.toml) is run step by step; a step waits for those that it needs, and a failure stops what comes after.\n\n"
     "\b\nExamples:\n"
     "  fsgr-tui run -- python train_transformer.py --exp_name fsgr --batch_size 64\n"
@@ -79,7 +80,10 @@ def command(
         return _nothing_started()
     run = running.start(prepared)
     if detach:
-        text.echo(run.name)
+        if as_json:
+            text.json_out(run.read_status())
+        else:
+            text.echo(run.name)
         return EXIT_OK
     text.echo(f"{run.name} (watch it from anywhere: fsgr-tui attach {run.name})", sys.stderr)
     status = follow.follow(run, output=prepared.kind == "command" and not as_json)
@@ -111,11 +115,11 @@ def _run_plan(path: Path, request: running.RunRequest, *, dry_run: bool, detach:
     if dry_run:
         return _nothing_started()
     runs = running.start_plan(prepared)
-    if detach:
+    if detach and not as_json:
         for run in runs:
             text.echo(run.name)
         return EXIT_OK
-    statuses = _followed(runs, as_json=as_json)
+    statuses = [run.read_status() for run in runs] if detach else _followed(runs, as_json=as_json)
     if as_json:
         text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
     return next((follow.exit_code(status) for status in statuses if follow.exit_code(status)), EXIT_OK)

@@ -91,6 +91,8 @@ def start(
         finally:
             os.close(lock)
     except OSError as error:
+        # Nothing was started, so nothing is there that a list of jobs could show.
+        shutil.rmtree(run.folder, ignore_errors=True)
         raise MachineCannot(
             f"The run folder {run.folder} cannot be written: {error.strerror or error}.",
             "Make room there, or set FSGR_TUI_RUNS to another folder.",

@@ -153,18 +153,30 @@ class RunFolder:
             )
             return msgspec.structs.replace(status, state="running", life="orphaned", note=note)
         return msgspec.structs.replace(
-            status, state="interrupted", note="", waiting="", cause=status.cause or _absence(self.name, proof)
+            status, state="interrupted", note="", waiting="", cause=status.cause or _absence(self, proof)
         )
 
 
-def _absence(name: str, proof: life.Proof) -> Cause:
+def _absence(run: RunFolder, proof: life.Proof) -> Cause:
+    line = ""
     if proof.rebooted and proof.holder is not None:
         text = f"{proof.holder.host.name} was started anew while the job ran."
     elif proof.age_s and proof.holder is not None:
         text = f"There has been no sign from {proof.holder.host.name} for {format_duration(proof.age_s)}."
+    elif line := _last_line(run.runner_log):
+        text = f"The runner ended by a fault of its own: {line}"
     else:
         text = "The runner ended without a word: killed, logged out, or the machine went down."
-    return Cause("runner gone", text, advice=f"What was finished is kept; `fsgr-tui resume {name}` goes on.")
+    advice = f"What was finished is kept; `fsgr-tui resume {run.name}` goes on."
+    return Cause("runner gone", text, line, advice)
+
+
+def _last_line(path: Path) -> str:
+    """The last line of a small log; empty when there is none."""
+    try:
+        return (path.read_text(errors="replace").strip().splitlines() or [""])[-1]
+    except OSError:
+        return ""
 
 
 def mark_of(spec: JobSpec) -> str:

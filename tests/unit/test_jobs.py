@@ -65,6 +65,12 @@ def test_output_is_in_the_log_before_the_child_ends():
     control.stop(run, 5)
 
 
+def test_a_line_that_has_no_end_yet_is_in_the_log():
+    run = started("import sys, time; sys.stdout.write('half a l'); time.sleep(20)")
+    assert wait_for(lambda: run.log.exists() and run.log.read_bytes() == b"half a l", 5)
+    control.stop(run, 0)
+
+
 def test_events_of_the_child_become_the_status():
     code = (
         "from fsgr_tui.core.event import EventWriter\n"

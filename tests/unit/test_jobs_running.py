@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from fsgr_tui.core.lab import LoginSession
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.units import Unknown
-from fsgr_tui.jobs import control, gpus
+from fsgr_tui.jobs import control, gpus, life
 from fsgr_tui.jobs.environment import git_state, recorded
 from fsgr_tui.jobs.folder import STEP_VARIABLE, all_runs, new_run
 from fsgr_tui.service import resuming, running
@@ -323,3 +325,46 @@ def test_a_relative_place_for_runs_holds_also_for_a_job_elsewhere(tmp_path, monk
     run = started(code, cwd=tmp_path / "other", env={"PYTHONPATH": str(Path(__file__).parents[2])})
     assert ended(run).notices == ("seen",)
     assert time.time() >= run.read_spec().created
+
+
+def test_of_two_resumes_at_once_one_starts_the_job():
+    run = started("import time; time.sleep(1); raise SystemExit(1)")
+    ended(run)
+
+    def resumed(_):
+        try:
+            resuming.resume(run, again=True)
+        except BadRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(resumed, range(4))) == [False, False, False, True]
+    assert ended(run).attempt == 2
+
+
+def test_a_runner_that_cannot_start_says_why(monkeypatch, tmp_path):
+    (tmp_path / "msgspec.py").write_text("raise ImportError('a broken environment')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = started("print(1)")
+    monkeypatch.undo()
+    status = run.beside(run.name).read_status() if wait_for(lambda: not runner_lives(run)) else None
+    assert status.state == "interrupted"
+    assert status.cause.text == "The runner ended by a fault of its own: ImportError: a broken environment"
+
+
+def runner_lives(run) -> bool:
+    return life.prove(run.lock).life == "here"
+
+
+def test_a_place_that_cannot_be_written_is_refused_and_leaves_nothing(monkeypatch):
+    run = new_run("command")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(control, "write_whole", full)
+    with pytest.raises(MachineCannot, match="No space left on device") as refused:
+        control.start(run, "command", ("true",))
+    assert "FSGR_TUI_RUNS" in refused.value.fix
+    assert not run.folder.exists()
