@@ -123,7 +123,10 @@ def command(
 def _pasteable(prepared: PreparedCheckout) -> str:
     """The command as a shell takes it, a flag a line."""
     python, script, *rest = (shlex.quote(printable(word)) for word in prepared.argv)
-    lines = [" ".join((*(f"{name}={shlex.quote(value)}" for name, value in prepared.env.items()), python, script))]
+    settings = [f"{name}={shlex.quote(value)}" for name, value in prepared.env.items()]
+    if prepared.programs:
+        settings.append(f'PATH={shlex.quote(prepared.programs)}:"$PATH"')
+    lines = [" ".join((*settings, python, script))]
     for word in rest:
         if word.startswith("--"):
             lines.append(f"  {word}")

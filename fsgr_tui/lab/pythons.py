@@ -37,6 +37,12 @@ def find_pythons(checkout: Path, environ: Mapping[str, str], home: Path, own_pre
     return [FoundPython(path, why) for path, why in found.items()]
 
 
+def environment_programs(python: Path) -> str:
+    """The folder of an environment's programs (its Java, its compilers); empty for a Python that is in none."""
+    prefix = python.parent.parent
+    return str(python.parent) if (prefix / "pyvenv.cfg").exists() or (prefix / "conda-meta").is_dir() else ""
+
+
 def _candidates(checkout: Path, environ: Mapping[str, str], home: Path) -> Iterator[tuple[Path, str]]:
     for name in _INSIDE:
         yield checkout / name / "bin" / "python", f"the environment {name} in the checkout"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,18 +15,20 @@ import msgspec
 from fsgr_tui.core import preflight_lab as rules
 from fsgr_tui.core.coco import KARPATHY_SPLITS
 from fsgr_tui.core.errors import BadRequest, Problem
-from fsgr_tui.core.lab import Checkout, GivenFlag
+from fsgr_tui.core.lab import GivenFlag
 from fsgr_tui.core.pasted import given_flags, is_cut_off
-from fsgr_tui.core.preflight import Finding, PreflightReport, few
+from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.core.training import Mode
-from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.lab.command import HDF5_FLAG, LabCommand, lab_command
-from fsgr_tui.lab.model import FEATURE_KEY, ModelFacts, read_model
-from fsgr_tui.lab.pythons import FoundPython, find_pythons
+from fsgr_tui.lab.command import HDF5_FLAG, lab_command
+from fsgr_tui.lab.model import read_model
+from fsgr_tui.lab.pythons import FoundPython, environment_programs, find_pythons
 from fsgr_tui.probes.interpreter import probe_interpreter
+from fsgr_tui.probes.java import probe_java
+from fsgr_tui.service import checkout_findings as findings
 from fsgr_tui.service.integration import read_checkout
+from fsgr_tui.service.preflight import LOCAL, Probes
 from fsgr_tui.service.preflight_lab import LabRequest, preflight_lab
 
 COMMAND_SCHEMA = "fsgr-tui/lab-command/1"
@@ -58,7 +62,8 @@ class PreparedCheckout(msgspec.Struct, frozen=True):
 
     Attributes:
         argv: program, script, flags; cwd: where it runs: the script's folder, which its own relative paths start from.
-        env: variables set for it.
+        env: variables set for it; programs: a folder that is put before PATH: that of the lab's environment, where one
+            exists, as its activation would do it.
         python_why: why this Python.
         added: flags that the guide's command has and the user did not give.
         report: all that was found; its stops speak against it.
@@ -68,6 +73,7 @@ class PreparedCheckout(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str]
+    programs: str
     python_why: str
     added: tuple[str, ...]
     report: PreflightReport
@@ -76,7 +82,7 @@ class PreparedCheckout(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    request: CheckoutRequest, examine: Callable[[LabRequest], PreflightReport] = preflight_lab
+    request: CheckoutRequest, examine: Callable[[LabRequest, Probes], PreflightReport] = preflight_lab
 ) -> PreparedCheckout:
     """Build the command, and look at everything that could stop or spoil it.
 
@@ -93,30 +99,33 @@ def prepare(
     mode = request.mode or _mode_of(given)
     command = lab_command(checkout, mode, given, (Path.cwd(), script.parent))
     python = _python(request.python, root, script.parent)
+    programs = environment_programs(python.path)
     env = _env(request.device)
     integrate = (
         f"fsgr-tui integrate {shlex.quote(str(root))} shows the change that it needs, and makes it with --apply."
     )
     rows = [
-        *_flag_findings(checkout, command.flags, integrate),
+        *findings.flag_findings(checkout, command.flags, integrate),
         *rules.return_index_findings(command.flags),
-        *_device_findings(checkout, env, request.device),
+        *findings.lost_device(checkout, env, request.device),
     ]
-    told = rows + _model_findings(checkout, read_model(trees), command, mode, integrate)
+    told = rows + findings.model_findings(checkout, read_model(trees), command, mode, integrate)
     if request.preflight:
         lab = LabRequest(
             repo=str(root), script=checkout.script, python=str(python.path), given=command.flags, splits=request.splits
         )
         # What was said here already is said with the remedy for this command.
         own = {row.what for row in told}
-        told += [row for row in examine(lab).findings if row.what not in own]
+        told += [row for row in examine(lab, _probes(programs)).findings if row.what not in own]
     else:
         told = rows + [_as_warning(row) for row in told[len(rows) :]] + _python_findings(python)
+        told += findings.own_device(checkout) if not findings.lost_device(checkout, env, request.device) else []
     return PreparedCheckout(
         mode=mode,
         argv=command.argv(str(python.path), script.name),
         cwd=str(script.parent.absolute()),
         env=env,
+        programs=programs,
         python_why=python.why,
         added=tuple(" ".join((flag.name, *flag.values)) for flag in command.added),
         report=PreflightReport.of("train", told),
@@ -130,8 +139,15 @@ def start(prepared: PreparedCheckout) -> RunFolder:
     if run.adopted:
         # This very process becomes the script.
         os.chdir(prepared.cwd)
-    control.start(run, "train", prepared.argv, prepared.shown, prepared.env, cwd=Path(prepared.cwd))
+    path = {"PATH": f"{prepared.programs}{os.pathsep}{os.environ.get('PATH', '')}"} if prepared.programs else {}
+    control.start(run, "train", prepared.argv, prepared.shown, {**prepared.env, **path}, cwd=Path(prepared.cwd))
     return run
+
+
+def _probes(programs: str) -> Probes:
+    """The machine as the script will see it: a Java of the environment comes before that of the system."""
+    java = Path(programs, "java")
+    return LOCAL._replace(java=partial(probe_java, str(java))) if programs and java.exists() else LOCAL
 
 
 def _given(words: Sequence[str]) -> tuple[GivenFlag, ...]:
@@ -147,19 +163,20 @@ def _given(words: Sequence[str]) -> tuple[GivenFlag, ...]:
 
 
 def _mode_of(given: Sequence[GivenFlag]) -> Mode:
-    features = _value(given, "features-path") or _value(given, "image-root")
+    features = findings.value_of(given, "features-path") or findings.value_of(given, "image-root")
     if not features:
         raise BadRequest(
             "Neither --mode nor --features-path was given.",
             "A feature file trains precomputed, an image folder realtime.",
         )
-    return "precomputed" if features.endswith((".hdf5", ".h5")) or _has(given, HDF5_FLAG) else "realtime"
+    return "precomputed" if features.endswith((".hdf5", ".h5")) or findings.has_flag(given, HDF5_FLAG) else "realtime"
 
 
 def _python(named: str, root: Path, beside: Path) -> FoundPython:
     if named:
         path = Path(named).expanduser()
-        return FoundPython(path.absolute() if os.sep in named else path, "--python")
+        # Through PATH where it is a name alone; not through links, which lead out of an environment.
+        return FoundPython(Path(shutil.which(path) or path).absolute(), "--python")
     own = Path(sys.prefix)
     found = [
         each for folder in dict.fromkeys((root, beside)) for each in find_pythons(folder, os.environ, Path.home(), own)
@@ -195,132 +212,5 @@ def _env(device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else ",".join(numbers)}
 
 
-def _flag_findings(checkout: Checkout, given: Sequence[GivenFlag], integrate: str) -> list[Finding]:
-    """As the preflight says it, but what the guide's own flag needs."""
-    rows = rules.flag_findings(checkout, given)
-    return [
-        msgspec.structs.replace(
-            row,
-            needed="a flag that the guide's command has and the published script has not",
-            remedy=integrate,
-        )
-        if row.what.replace("-", "_").endswith(HDF5_FLAG.replace("-", "_")) and row.verdict != "ok"
-        else row
-        for row in rows
-    ]
-
-
-def _device_findings(checkout: Checkout, env: Mapping[str, str], device: str) -> list[Finding]:
-    """Whether the script lets the GPU be chosen."""
-    if not checkout.device_lines:
-        return []
-    place = checkout.device_lines[0]
-    wanted = env.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if wanted in (None, place.text):
-        return [
-            Finding(
-                "GPU chosen by the script", f"{place} sets CUDA_VISIBLE_DEVICES to {place.text!r}, whatever is set outside", verdict="warn",
-                remedy="Every run goes to that GPU. os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0') would leave the choice to you.",
-            )
-        ]  # fmt: skip
-    asked = f"--device {device}" if env else f"CUDA_VISIBLE_DEVICES={wanted}"
-    return [
-        Finding(
-            "GPU chosen by the script", f"{place} sets CUDA_VISIBLE_DEVICES to {place.text!r}; {asked} would be lost", "the GPU that you choose",
-            "stop", f"Write os.environ.setdefault('CUDA_VISIBLE_DEVICES', {place.text!r}) there, or ask for no other GPU.", "request",
-        )
-    ]  # fmt: skip
-
-
-def _model_findings(
-    checkout: Checkout, model: ModelFacts, command: LabCommand, mode: Mode, integrate: str
-) -> list[Finding]:
-    declared = checkout.flag("--features_path")
-    features = _value(command.flags, "features-path") or (declared.default if declared else "")
-    if not features:
-        needed = "the .hdf5 file" if mode == "precomputed" else "the image folder"
-        return [_stop("--features_path", "not given", needed, f"Add --features_path with {needed}.")]
-    rows = _pair_findings(model, command)
-    if mode == "realtime":
-        if features.endswith((".hdf5", ".h5")):
-            rows.append(
-                _stop("--features_path", f"{features} is a feature file", "the image folder", "Use --mode precomputed.")
-            )
-        return rows
-    if Path(features).is_dir() or not features.endswith(".hdf5"):
-        rows.append(
-            _stop(
-                "--features_path",
-                features,
-                "a feature file that ends in .hdf5",
-                "A folder of images is for --mode realtime.",
-            )
-        )
-    if not model.reads_grids:
-        rows.append(
-            _stop(
-                "reading HDF5", f"no module that {checkout.script} imports asks for a key that ends in {FEATURE_KEY}", "a field that does",
-                integrate,
-            )
-        )  # fmt: skip
-    if model.clip_lines:
-        rows.append(
-            _stop(
-                "the model", "it runs CLIP itself, on pictures: " + few([f"{place} ({place.text})" for place in model.clip_lines]),
-                "a model that takes features (tokens, width)",
-                "This checkout cannot train on precomputed features without a change of its model. Use --mode realtime, or let those lines "
-                "take what the field gives.",
-            )
-        )  # fmt: skip
-    elif model.clip_choices:
-        rows.append(
-            Finding(
-                "the model", "it runs CLIP under a condition: " + few(model.clip_choices), "features are passed by it", "warn",
-                "Look whether that condition leaves features out.",
-            )
-        )  # fmt: skip
-    rows += [
-        msgspec.structs.replace(row, blame="request") for row in rules.grid_findings(checkout, _tokens(Path(features)))
-    ]
-    return rows
-
-
-def _pair_findings(model: ModelFacts, command: LabCommand) -> list[Finding]:
-    """Loops that take a sample for a pair, where the field gives three values: they fail at the first evaluation."""
-    if not model.pair_lines or not model.gives_three or _has(command.flags, "--return_index"):
-        return []
-    return [
-        _stop(
-            "evaluation", f"{few([f'{place} ({place.text})' for place in model.pair_lines])} takes a sample for a pair, and without labels the "
-            f"field gives three values ({few(model.gives_three)})", "the same number",
-            "It would end at the first evaluation. Take three there: (image_ids, images, _); or train with --return_index and --labels_path.",
-        )
-    ]  # fmt: skip
-
-
-def _tokens(features: Path) -> int | None:
-    try:
-        shape = FeatureFile(features).row_shape
-    except Problem:
-        return None
-    return int(shape[0]) if len(shape) == 2 else None
-
-
-def _stop(what: str, found: str, needed: str, remedy: str) -> Finding:
-    return Finding(what, found, needed, "stop", remedy, "request")
-
-
 def _as_warning(row: Finding) -> Finding:
     return msgspec.structs.replace(row, verdict="warn") if row.verdict == "stop" else row
-
-
-def _value(given: Sequence[GivenFlag], name: str) -> str:
-    return next((flag.values[0] for flag in given if _plain(flag.name) == name and flag.values), "")
-
-
-def _has(given: Sequence[GivenFlag], name: str) -> bool:
-    return any(_plain(flag.name) == _plain(name) for flag in given)
-
-
-def _plain(name: str) -> str:
-    return name.lstrip("-").replace("_", "-")

@@ -115,8 +115,9 @@ def test_the_preflight_finds_the_missing_image_and_a_dry_run_prints_the_command(
     assert done.returncode != 0
     assert "1 of 40 are missing: 40" in done.stderr
     assert "nothing was started" in done.stderr
+    bin_folder = lab / "lab" / "venv" / "bin"
     assert done.stdout.startswith(
-        f"cd {lab / 'lab'} &&\n{lab / 'lab' / 'venv' / 'bin' / 'python'} train_transformer.py"
+        f'cd {lab / "lab"} &&\nPATH={bin_folder}:"$PATH" {bin_folder / "python"} train_transformer.py'
     )
     assert f"--features_path {lab / 'part.hdf5'}" in done.stdout
     assert list(own_runs.iterdir()) == []

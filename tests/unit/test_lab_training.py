@@ -33,7 +33,7 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def nothing_found(_request) -> PreflightReport:
+def nothing_found(_request, _probes) -> PreflightReport:
     return PreflightReport.of("train", [])
 
 
@@ -216,7 +216,7 @@ def test_the_preflight_is_asked_about_the_whole_command_and_stops_it(place):
     root = ready(place / "lab")
     asked = []
 
-    def examine(request):
+    def examine(request, _probes):
         asked.append(request)
         return PreflightReport.of("train", [Finding("GPU", "none", verdict="stop", blame="machine")])
 
@@ -229,7 +229,7 @@ def test_the_preflight_is_asked_about_the_whole_command_and_stops_it(place):
 
 
 def test_without_preflight_nobody_is_asked_and_the_model_is_a_warning(place):
-    def examine(request):
+    def examine(request, _probes):
         raise AssertionError(request)
 
     document = prepared(ready(place / "lab", "clip"), "--features_path", "t196.hdf5", examine=examine, preflight=False)
@@ -246,19 +246,21 @@ def test_without_preflight_a_python_that_is_none_is_refused_all_the_same(place):
     assert "/bin/absent" in stops(document)["Python"].found
 
 
-def test_a_gpu_that_the_script_takes_by_itself_is_a_warning_and_a_choice_that_it_loses_is_refused(place, monkeypatch):
+def test_a_gpu_that_the_script_takes_by_itself_is_told_where_no_preflight_does(place):
     root = ready(place / "lab")
-    warned = prepared(root, "--features_path", "t49.hdf5")
+    warned = prepared(root, "--features_path", "t49.hdf5", preflight=False)
     assert "train_transformer.py:2 sets CUDA_VISIBLE_DEVICES to '0'" in warned.report.warnings[0].found
     assert warned.env == {}
-    lost = prepared(root, "--features_path", "t49.hdf5", device="cuda:1")
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+def test_a_gpu_that_the_script_would_lose_is_refused(place, preflight):
+    root = ready(place / "lab")
+    lost = prepared(root, "--features_path", "t49.hdf5", device="cuda:1", preflight=preflight)
     assert "--device cuda:1 would be lost" in stops(lost)["GPU chosen by the script"].found
-    assert prepared(root, "--features_path", "t49.hdf5", device="cuda:0").env == {"CUDA_VISIBLE_DEVICES": "0"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert (
-        "CUDA_VISIBLE_DEVICES=3"
-        in stops(prepared(root, "--features_path", "t49.hdf5"))["GPU chosen by the script"].found
-    )
+    assert lost.report.exit_code == 2
+    kept = prepared(root, "--features_path", "t49.hdf5", device="cuda:0", preflight=preflight)
+    assert (kept.env, kept.report.stops) == ({"CUDA_VISIBLE_DEVICES": "0"}, ())
 
 
 def test_a_script_that_leaves_the_choice_gets_the_gpu(place):
@@ -309,6 +311,25 @@ def test_no_python_is_said_with_where_it_was_looked_for(place, monkeypatch):
     with pytest.raises(BadRequest, match=r"No Python of the lab was found for .*lab") as caught:
         prepare(CheckoutRequest(repo=str(ready(place / "lab")), words=("--features_path", "t49.hdf5")), nothing_found)
     assert "--python" in caught.value.fix
+
+
+def test_programs_of_the_labs_environment_come_first_and_its_java_is_the_one_that_is_asked(place):
+    python = python_at(place / "env")
+    (place / "env" / "conda-meta").mkdir()
+    java = place / "env" / "bin" / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.9\"' >&2\n")
+    java.chmod(0o755)
+    seen = []
+
+    def examine(_request, probes):
+        seen.append(probes.java())
+        return PreflightReport.of("train", [])
+
+    request = CheckoutRequest(repo=str(ready(place / "lab")), words=("--features_path", "t49.hdf5"), python=str(python))
+    assert prepare(request, examine).programs == str(python.parent)
+    assert (seen[0].path, seen[0].version) == (str(java), "17.0.9")
+    (place / "env" / "conda-meta").rmdir()
+    assert prepare(request, nothing_found).programs == ""
 
 
 def facts_of(source: str):
