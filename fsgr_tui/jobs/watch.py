@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from fsgr_tui.core.event import EventReader, Metric, Phase, Progress, Result
-from fsgr_tui.core.job import Alarm, Cause, JobStatus, after_event
+from fsgr_tui.core.job import Cause, JobStatus, after_event
 from fsgr_tui.jobs.diagnosis import causes, oom
 from fsgr_tui.jobs.diagnosis.alarms import Alarms
 from fsgr_tui.jobs.diagnosis.causes import Evidence
@@ -232,7 +232,7 @@ class Watch:
 
 def _document(status: JobStatus) -> dict[str, Any]:
     return {"folder": status.folder, "command": status.command, "exit_code": status.exit_code, "cause": status.cause,
-            "alarms": [alarm.text for alarm in status.alarms if isinstance(alarm, Alarm)]}  # fmt: skip
+            "alarms": [alarm.text for alarm in status.alarms]}  # fmt: skip
 
 
 def _refined(cause: Cause) -> Cause:
