@@ -81,8 +81,20 @@ class PreparedCheckout(msgspec.Struct, frozen=True):
     schema: str = COMMAND_SCHEMA
 
 
+def probes_of(python: str) -> Probes:
+    """The machine as a script of that Python sees it: a Java of its environment comes before that of the system."""
+    programs = environment_programs(Path(python))
+    java = Path(programs, "java")
+    return LOCAL._replace(java=partial(probe_java, str(java))) if programs and java.exists() else LOCAL
+
+
+def examine_lab(lab: LabRequest) -> PreflightReport:
+    """The preflight of a lab's training, on the machine as its script sees it."""
+    return preflight_lab(lab, probes_of(lab.python))
+
+
 def prepare(
-    request: CheckoutRequest, examine: Callable[[LabRequest, Probes], PreflightReport] = preflight_lab
+    request: CheckoutRequest, examine: Callable[[LabRequest], PreflightReport] = examine_lab
 ) -> PreparedCheckout:
     """Build the command, and look at everything that could stop or spoil it.
 
@@ -116,7 +128,7 @@ def prepare(
         )
         # What was said here already is said with the remedy for this command.
         own = {row.what for row in told}
-        told += [row for row in examine(lab, _probes(programs)).findings if row.what not in own]
+        told += [row for row in examine(lab).findings if row.what not in own]
     else:
         told = rows + [_as_warning(row) for row in told[len(rows) :]] + _python_findings(python)
         told += findings.own_device(checkout) if not findings.lost_device(checkout, env, request.device) else []
@@ -142,12 +154,6 @@ def start(prepared: PreparedCheckout) -> RunFolder:
     path = {"PATH": f"{prepared.programs}{os.pathsep}{os.environ.get('PATH', '')}"} if prepared.programs else {}
     control.start(run, "train", prepared.argv, prepared.shown, {**prepared.env, **path}, cwd=Path(prepared.cwd))
     return run
-
-
-def _probes(programs: str) -> Probes:
-    """The machine as the script will see it: a Java of the environment comes before that of the system."""
-    java = Path(programs, "java")
-    return LOCAL._replace(java=partial(probe_java, str(java))) if programs and java.exists() else LOCAL
 
 
 def _given(words: Sequence[str]) -> tuple[GivenFlag, ...]:

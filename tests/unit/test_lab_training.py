@@ -16,7 +16,8 @@ from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.lab.model import read_model
 from fsgr_tui.lab.pythons import find_pythons
 from fsgr_tui.service import integration
-from fsgr_tui.service.checkout_training import CheckoutRequest, PreparedCheckout, prepare
+from fsgr_tui.service.checkout_training import CheckoutRequest, PreparedCheckout, prepare, probes_of
+from fsgr_tui.service.preflight import LOCAL
 from tests.fakes.checkout import FIELD, MODELS, SCRIPT, write_checkout
 
 
@@ -33,7 +34,7 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def nothing_found(_request, _probes) -> PreflightReport:
+def nothing_found(_request) -> PreflightReport:
     return PreflightReport.of("train", [])
 
 
@@ -216,7 +217,7 @@ def test_the_preflight_is_asked_about_the_whole_command_and_stops_it(place):
     root = ready(place / "lab")
     asked = []
 
-    def examine(request, _probes):
+    def examine(request):
         asked.append(request)
         return PreflightReport.of("train", [Finding("GPU", "none", verdict="stop", blame="machine")])
 
@@ -229,7 +230,7 @@ def test_the_preflight_is_asked_about_the_whole_command_and_stops_it(place):
 
 
 def test_without_preflight_nobody_is_asked_and_the_model_is_a_warning(place):
-    def examine(request, _probes):
+    def examine(request):
         raise AssertionError(request)
 
     document = prepared(ready(place / "lab", "clip"), "--features_path", "t196.hdf5", examine=examine, preflight=False)
@@ -319,17 +320,13 @@ def test_programs_of_the_labs_environment_come_first_and_its_java_is_the_one_tha
     java = place / "env" / "bin" / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.9\"' >&2\n")
     java.chmod(0o755)
-    seen = []
-
-    def examine(_request, probes):
-        seen.append(probes.java())
-        return PreflightReport.of("train", [])
-
     request = CheckoutRequest(repo=str(ready(place / "lab")), words=("--features_path", "t49.hdf5"), python=str(python))
-    assert prepare(request, examine).programs == str(python.parent)
-    assert (seen[0].path, seen[0].version) == (str(java), "17.0.9")
+    assert prepare(request, nothing_found).programs == str(python.parent)
+    asked = probes_of(str(python)).java()
+    assert (asked.path, asked.version) == (str(java), "17.0.9")
     (place / "env" / "conda-meta").rmdir()
     assert prepare(request, nothing_found).programs == ""
+    assert probes_of(str(python)) == LOCAL
 
 
 def facts_of(source: str):
