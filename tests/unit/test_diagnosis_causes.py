@@ -69,8 +69,8 @@ CASES = [
     ("traceback", 1, TRACE + "AssertionError", "AssertionError (in train_transformer.py, line 101", ":101"),
     ("signal", -11, "some output", "Ended by SIGSEGV.", "PYTHONFAULTHANDLER"),
     ("signal", 139, "some output", "Ended by SIGSEGV.", "PYTHONFAULTHANDLER"),
-    ("exit code", 3, "done with the first half", "Ended with exit code 3", "log"),
-    ("exit code", 3, "", "it printed nothing", ""),
+    ("exit code", 3, "done with the first half", "Ended with exit code 3. Its last words: done with the first half", "log"),
+    ("exit code", 3, "", "It printed nothing", ""),
 ]  # fmt: skip
 
 

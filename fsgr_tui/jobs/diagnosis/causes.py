@@ -16,6 +16,9 @@ NEAR_LINES: Final = 60
 """So far from its end a log is believed to speak of the end."""
 
 
+LAST_CHARS: Final = 160
+
+
 class Evidence(NamedTuple):
     """What is known when a job has ended.
 
@@ -162,5 +165,7 @@ def _exit_code(code: int, near: Sequence[LogLine]) -> Cause:
             "signal", f"It ended itself after {signal.Signals(code - 128).name}, which was not sent from here."
         )
     last = next((line.text.strip() for line in reversed(near) if line.text.strip()), "")
-    text = f"Ended with exit code {code}" + (", and its last line says nothing that is known here." if last else "; it printed nothing.")  # fmt: skip
-    return Cause("exit code", text, last, "The log has the whole story." if last else "")
+    said = f" Its last words: {last[:LAST_CHARS]}" if last else " It printed nothing."
+    return Cause(
+        "exit code", f"Ended with exit code {code}.{said}", last, "The log has the whole story." if last else ""
+    )
