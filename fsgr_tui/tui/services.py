@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fsgr_tui.features.sample import Sample
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
     from fsgr_tui.tui.remembered import Remembered
+    from fsgr_tui.tui.screens.log import Lines
     from fsgr_tui.tui.watching import RunWatch
 
 P = ParamSpec("P")
@@ -56,6 +57,10 @@ class Services:
         files: feature files in a folder, and those among further paths that are there.
         check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
         look: one image of a feature file, by its place in it, with the similarity to a patch when one is named.
+        log: a job's log by line numbers; read from one thread at a time.
+        resume: goes on with a job that has ended; gives the names of the jobs that were started.
+        remove: deletes the run folder of a job that has ended.
+        report: writes a job's page; gives its path.
         remember: keeps what the next start shall know.
         now: Unix time in seconds.
     """
@@ -70,6 +75,10 @@ class Services:
     files: Callable[[str, Iterable[str]], tuple[FoundFile, ...]]
     check: Callable[[str, str, Tell], CheckReport]
     look: Callable[[str, int, tuple[int, int] | None], Sample]
+    log: Callable[[str], Lines]
+    resume: Callable[[str], tuple[str, ...]]
+    remove: Callable[[str], None]
+    report: Callable[[str], str]
     remember: Callable[[Remembered], None]
     now: Callable[[], float]
 
@@ -79,7 +88,7 @@ def real_services() -> Services:
     return Services(
         plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
         files=_told(_files), check=_told(_check), look=_told(_look),
-        remember=_remember, now=time.time,
+        log=_told(_log), resume=_told(_resume), remove=_told(_remove), report=_told(_report), remember=_remember, now=time.time,
     )  # fmt: skip
 
 
@@ -145,6 +154,36 @@ def _stop(name: str) -> None:
     from fsgr_tui.jobs import control, folder
 
     control.ask_to_stop(folder.find_run(name))
+
+
+def _log(name: str) -> Lines:
+    from fsgr_tui.jobs import folder
+    from fsgr_tui.jobs.lines import LineIndex
+
+    return LineIndex(folder.find_run(name).log)
+
+
+def _resume(name: str) -> tuple[str, ...]:
+    from fsgr_tui.jobs import folder
+    from fsgr_tui.service import resuming
+
+    return tuple(run.name for run in resuming.resume(folder.find_run(name)))
+
+
+def _remove(name: str) -> None:
+    from fsgr_tui.jobs import control, folder
+
+    control.remove(folder.find_run(name))
+
+
+def _report(name: str) -> str:
+    from fsgr_tui.jobs import folder
+    from fsgr_tui.service import report, report_pages
+
+    run = folder.find_run(name)
+    path = run.folder / "report.html"
+    folder.write_whole(path, report_pages.as_html(report.collect(run)).encode("utf-8", "replace"))
+    return str(path)
 
 
 def _files(features_dir: str, further: Iterable[str]) -> tuple[FoundFile, ...]:

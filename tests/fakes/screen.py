@@ -22,6 +22,7 @@ from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.sample import Distribution, MapKind, Sample
 from fsgr_tui.features.values import CheckRow
+from fsgr_tui.jobs.lines import LineIndex
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
 from fsgr_tui.tui.app import ScreenApp
@@ -146,6 +147,9 @@ class World:
     started: list[ExtractRequest] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     checked: list[tuple[str, str]] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    log_folder: str = ""
     remembered: list[Remembered] = field(default_factory=list)
     hold: threading.Event | None = None
 
@@ -215,10 +219,24 @@ class World:
         kind: MapKind = "similarity" if patch else "norm"
         return Sample(path, 9 + place, (49, 768), "float16", kind, rows, values, place, 3, patch)
 
+    def open_log(self, name: str) -> LineIndex:
+        """The log as a real file."""
+        if self.fault is not None:
+            raise self.fault
+        path = Path(self.log_folder, name)
+        return LineIndex(path)
+
+    def resume(self, name: str) -> tuple[str, ...]:
+        if self.fault is not None:
+            raise self.fault
+        self.resumed.append(name)
+        return (name,)
+
     def services(self) -> Services:
         return Services(
             plan=self.plan, replan=self.replan, workers=lambda: 8, prepare=self.prepare, start=self.start, jobs=self.jobs,
             stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look,
+            log=self.open_log, resume=self.resume, remove=self.removed.append, report=lambda name: f"/runs/{name}/report.html",
             remember=self.remembered.append, now=lambda: NOW,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -43,6 +44,10 @@ class JobsPlace(Place):
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "Stop"),
+        Binding("l", "log", "Log"),
+        Binding("u", "resume", "Go on"),
+        Binding("o", "report", "Report"),
+        Binding("x", "remove", "Delete"),
         Binding("c", "check", "Check its output"),
         Binding("e", "app.extract", "Extract"),
     ]
@@ -61,12 +66,12 @@ class JobsPlace(Place):
             super().__init__()
             self.path = path
 
-    class NotStopped(Message):
-        """A job could not be told to stop."""
+    class Told(Message):
+        """What an action on a job came to."""
 
-        def __init__(self, problem: Problem) -> None:
+        def __init__(self, outcome: str | Problem) -> None:
             super().__init__()
-            self.problem = problem
+            self.outcome = outcome
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -109,6 +114,14 @@ class JobsPlace(Place):
         status = self.chosen
         if action == "stop":
             return status is not None and not status.ended_for_good
+        if action in ("log", "report"):
+            return status is not None
+        if action == "resume":
+            return (
+                status is not None and status.ended_for_good and not (status.state == "done" and not status.exit_code)
+            )
+        if action == "remove":
+            return status is not None and status.ended_for_good
         if action == "check":
             return status is not None and bool(output_of(status))
         return super().check_action(action, parameters)
@@ -134,16 +147,69 @@ class JobsPlace(Place):
         if status is not None:
             self.post_message(self.CheckWanted(output_of(status)))
 
-    @work(thread=True, group="stop")
-    def _tell_to_stop(self, name: str) -> None:
-        try:
-            self._services.stop(name)
-        except Problem as problem:
-            self.post_message(self.NotStopped(problem))
+    def action_log(self) -> None:
+        """Open the whole log."""
+        from fsgr_tui.tui.screens.log import LogScreen
 
-    def on_jobs_place_not_stopped(self, message: NotStopped) -> None:
-        """Say why."""
-        self.notify(f"{message.problem.what} {message.problem.fix}", severity="warning", markup=False)
+        if self.chosen is not None:
+            self.app.push_screen(LogScreen(self._services, self.chosen.name))
+
+    def action_resume(self) -> None:
+        """Go on with the job."""
+        if self.chosen is not None:
+            self._go_on(self.chosen.name)
+
+    def action_report(self) -> None:
+        """Write the job's page."""
+        if self.chosen is not None:
+            self._write_report(self.chosen.name)
+
+    def action_remove(self) -> None:
+        """Ask once, then delete the job's folder."""
+        status = self.chosen
+        if status is None:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._delete(status.name)
+
+        words = "Its status, events and log go. What it made (feature files, checkpoints) stays."
+        self.app.push_screen(Question(f"Delete {status.name}?", words), answered)
+
+    @work(thread=True, group="act")
+    def _tell_to_stop(self, name: str) -> None:
+        self._act(lambda: self._services.stop(name))
+
+    @work(thread=True, group="act")
+    def _go_on(self, name: str) -> None:
+        self._act(lambda: f"Going on: {', '.join(self._services.resume(name))}")
+
+    @work(thread=True, group="act")
+    def _write_report(self, name: str) -> None:
+        self._act(lambda: f"The report is {self._services.report(name)}")
+
+    @work(thread=True, group="act")
+    def _delete(self, name: str) -> None:
+        self._act(lambda: self._services.remove(name))
+
+    def _act(self, action: Callable[[], str | None]) -> None:
+        """Do something to a job, in a worker; what it came to is told."""
+        try:
+            said = action()
+        except Problem as problem:
+            self.post_message(self.Told(problem))
+        else:
+            if said:
+                self.post_message(self.Told(said))
+
+    def on_jobs_place_told(self, message: Told) -> None:
+        """Say what came of it."""
+        if isinstance(message.outcome, Problem):
+            words = f"{message.outcome.what} {message.outcome.fix}"
+            self.notify(printable(words), severity="warning", markup=False, timeout=10)
+        else:
+            self.notify(printable(message.outcome), markup=False, timeout=10)
 
     @on(Rows.Chosen)
     def _other_job(self, event: Rows.Chosen) -> None:
@@ -181,12 +247,17 @@ def job_row(status: JobStatus) -> Row:
     quiet = "" if live else DIM
     left = format_duration(progress.eta_s) if progress.eta_s is not None and live else ""
     what = status.cause.text if status.cause else f"{progress.phase} {count_words(progress)}".strip()
+    what = status.note if status.note and not status.cause else what
+    state = "orphaned" if status.life == "orphaned" else status.state
     return Row(
         status.name,
         (
             (status.name, quiet),
             (status.kind, DIM),
-            (status.state, STATE_STYLES[status.state]),
+            (
+                f"{state}{' !' if live and status.alarms else ''}",
+                WARN if state == "orphaned" else STATE_STYLES[status.state],
+            ),
             ("" if done is None else f"{done:.0%}", quiet),
             (rate_words(progress), quiet),
             (left, ""),

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from rich.text import Text
 
-from fsgr_tui.core.job import JobProgress, JobStatus
-from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.core.job import Alarm, JobProgress, JobStatus, UsageSeen
+from fsgr_tui.core.units import Unknown, format_bytes, format_duration, format_gib, printable
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, STATE_STYLES, WARN, WAY_B, bar, columns, count_words, cut, marked, rate_words
 from fsgr_tui.tui.seen import JobCourse
@@ -65,24 +65,50 @@ def draw(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> Te
         parts.append(marked("!", status.cause.text, BAD, BAD))
         parts += [Text(f"  {printable(text)}") for text in (status.cause.advice,) if text]
         parts += [Text(f"  {printable(text)}", DIM) for text in (status.cause.line,) if text]
+    if status.note and not status.cause:
+        parts.append(marked("!" if status.life == "orphaned" else "·", status.note, WARN, ""))
+    for alarm in status.alarms:
+        parts += _alarm(alarm)
     parts += _progress(status, course, width, plot_rows)
     if status.metrics:
         parts.append(_metrics(status.metrics))
+    if status.usage is not None:
+        parts.append(_usage(status.usage, peaks=status.ended_for_good))
     if status.refused:
         parts.append(
             marked(
                 "!", f"{status.refused:,} images refused; fsgr-tui logs {status.name} --events names them", WARN, WARN
             )
         )
-    parts += [
-        marked("!", f"{alarm.text} ({alarm.count} times)" if alarm.count > 1 else alarm.text, WARN, WARN)
-        for alarm in status.alarms
-    ]
     parts += [marked("·", notice, DIM, "") for notice in reversed(status.notices)]
     if isinstance(status.result.get("output"), str):
         parts.append(Text.assemble(("output  ", DIM), printable(str(status.result["output"]))))
     parts.append(Text.assemble(("command  ", DIM), (printable(shlex.join(status.command)), DIM)))
     return layout.lines(*parts)
+
+
+def _alarm(alarm: Alarm) -> list[Text]:
+    """What was seen, how often, and what to try."""
+    times = f" ({alarm.count:,} times)" if alarm.count > 1 else ""
+    style = BAD if alarm.level == "alarm" else WARN
+    said = [marked("!", alarm.text + times, style, style)]
+    return [*said, Text(f"  {printable(alarm.advice)}")] if alarm.advice else said
+
+
+def _usage(seen: UsageSeen, *, peaks: bool) -> Text:
+    """What the job's own processes take, or took at the most."""
+    use = seen.peak if peaks else seen.last
+    parts = [f"CPU {use.cpu_percent:.0f}%", f"memory {format_gib(use.memory_bytes)}"]
+    parts += [
+        f"{word} {format_bytes(rate)}/s"
+        for word, rate in (("reads", use.read_bytes_s), ("writes", use.write_bytes_s))
+        if rate >= 1000
+    ]
+    if not isinstance(use.gpu_percent, Unknown):
+        parts.append(f"GPU {use.gpu_percent:.0f}%")
+    if not isinstance(use.gpu_memory_bytes, Unknown):
+        parts.append(f"GPU memory {format_gib(use.gpu_memory_bytes)}")
+    return Text(("at most  " if peaks else "") + "  ".join(parts), DIM)
 
 
 def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> list[Text]:
@@ -91,7 +117,8 @@ def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) 
         return [Text("waiting for its runner", DIM)] if status.state == "queued" else []
     parts = []
     done = layout.share(progress)
-    words = f"{progress.phase}  {count_words(progress)}"
+    epoch = f"epoch {progress.epoch} of {progress.epochs}  " if progress.epoch and progress.epochs else ""
+    words = f"{epoch}{progress.phase}  {count_words(progress)}"
     style = STATE_STYLES[status.state]
     if done is not None:
         percent = f" {done:.0%}"
@@ -114,6 +141,8 @@ def _speed(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> 
     said = [(rate_words(progress), "bold")] if live else []
     if live and progress.eta_s is not None:
         said.append((f"{format_duration(progress.eta_s)} left", "bold"))
+    if live and progress.whole_eta_s is not None:
+        said.append((f"{format_duration(progress.whole_eta_s)} to the last epoch's end", ""))
     if not live and isinstance(mean, float):
         said.append((rate_words(JobProgress(rate=mean, unit="images")), ""))
     if status.started is not None and status.ended is not None:
