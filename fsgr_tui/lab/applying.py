@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -67,7 +68,7 @@ def apply(root: Path, changes: Sequence[FileChange]) -> Path:
     except OSError as error:
         raise MachineCannot(
             f"{error.filename or root} cannot be written: {error.strerror}.",
-            f"What was changed before it can be taken back: fsgr-tui integrate {root} --undo",
+            f"What was changed before it can be taken back: {shlex.join(('fsgr-tui', 'integrate', str(root), '--undo'))}",
         ) from None
     return backup
 
@@ -93,7 +94,7 @@ def undo(root: Path) -> tuple[Path, tuple[ChangedFile, ...]]:
     if changed:
         raise BadRequest(
             f"Nothing was taken back: {', '.join(changed)} was changed since.",
-            f"The originals are in {backup}; compare them, e.g. diff {backup / changed[0]} {root / changed[0]}",
+            f"The originals are in {backup}; compare them: {shlex.join(('diff', str(backup / changed[0]), str(root / changed[0])))}",
         )
     damaged = [row.path for row in manifest.files if row.before and _now(backup / row.path) != row.before]
     if damaged:
