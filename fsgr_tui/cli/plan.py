@@ -104,7 +104,7 @@ def command(
     if target:
         _write(target, made)
     if as_json:
-        text.json_out(made)
+        text.json_out(_document(made))
     elif as_markdown:
         text.echo(_page(made))
     elif not target:
@@ -140,9 +140,13 @@ def _page(made: Plan | Comparison) -> str:
     return markdown.comparison_page(made) if isinstance(made, Comparison) else markdown.plan_page(made)
 
 
+def _document(made: Plan | Comparison) -> object:
+    return made if isinstance(made, Comparison) else planning.document(made)
+
+
 def _body(path: Path, made: Plan | Comparison) -> bytes:
     if path.suffix == ".json":
-        return jsontext.encode(made, indent=2) + b"\n"
+        return jsontext.encode(_document(made), indent=2) + b"\n"
     if path.suffix == ".toml" and isinstance(made, Plan):
         from fsgr_tui.core import planfile
 

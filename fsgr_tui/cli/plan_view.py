@@ -8,7 +8,7 @@ from fsgr_tui.cli import text
 from fsgr_tui.core.compare import Alternative, Comparison
 from fsgr_tui.core.plan import Criterion, FilesystemNeed, Plan
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, printable
-from fsgr_tui.service import markdown
+from fsgr_tui.service import markdown, plan_rows
 
 TITLES = {"realtime": "REALTIME (way A)", "precomputed": "PRECOMPUTED (way B)", "none": "NEITHER WAY WORKS HERE"}
 _VOTES = {"A": "A", "B": "B", "neutral": "-", "blocks": "!"}
@@ -75,10 +75,10 @@ def _show_list(title: str, mark: str, lines: tuple[str, ...]) -> None:
 
 def _show_ways(plan: Plan) -> None:
     text.heading("The ways")
-    text.table(markdown.way_rows(plan), ("", "A realtime", "B precomputed", "cached pixels"))
+    text.table(plan_rows.way_rows(plan), ("", "A realtime", "B precomputed", "cached pixels"))
     for name, way in zip(("A", "B", "pixels"), plan.ways, strict=True):
         text.table([(f"{name:<6}", way.exactness)])
-    text.paragraph(markdown.time_words(plan))
+    text.paragraph(plan_rows.time_words(plan))
     if plan.calibrated:
         text.paragraph(f"Measured on this machine by `fsgr-tui bench`, {plan.calibrated}.")
 
@@ -87,37 +87,37 @@ def _show_models(plan: Plan) -> None:
     if not plan.models:
         return
     text.heading("CLIP models")
-    text.table(markdown.model_rows(plan), markdown.MODEL_COLUMNS)
-    text.paragraph(markdown.keep_words(plan))
+    text.table(plan_rows.model_rows(plan), plan_rows.MODEL_COLUMNS)
+    text.paragraph(plan_rows.keep_words(plan))
 
 
 def _show_gpus(plan: Plan) -> None:
     if plan.memory.gpus:
         text.heading("GPU memory")
-        text.table(markdown.gpu_rows(plan), markdown.gpu_columns(plan))
-        text.table(markdown.gpu_notes(plan))
+        text.table(plan_rows.gpu_rows(plan), plan_rows.gpu_columns(plan))
+        text.table(plan_rows.gpu_notes(plan))
 
 
 def _show_storage(plan: Plan) -> None:
     text.heading("Storage")
     for need in plan.storage.filesystems:
-        text.table(markdown.storage_tree(plan, need))
+        text.table(plan_rows.storage_tree(plan, need))
         text.paragraph(fits_words(need))
 
 
 def fits_words(need: FilesystemNeed) -> str:
     """Whether a file system holds what is planned, with its quota and its files."""
-    return printable(markdown.need_words(need))
+    return printable(plan_rows.need_words(need))
 
 
 def _show_ladder(plan: Plan) -> None:
     text.heading("Choices, largest first")
-    text.table(markdown.ladder_rows(plan), ("", "row", "features", "with all beside", "", ""))
+    text.table(plan_rows.ladder_rows(plan), ("", "row", "features", "with all beside", "", ""))
 
 
 def _show_guide(plan: Plan) -> None:
     text.heading("The guide's numbers")
-    rows, notes = markdown.guide_table(plan)
+    rows, notes = plan_rows.guide_table(plan)
     text.table(rows, ("", "guide", "computed", "measured"))
     text.table(notes)
 
@@ -132,7 +132,7 @@ def _show_steps(plan: Plan) -> None:
             text.table([("    #", step.note)])
     if plan.staged and not plan.intent.staged:
         text.heading("Or in two stages")
-        text.paragraph(markdown.staged_words(plan))
+        text.paragraph(plan_rows.staged_words(plan))
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -148,7 +148,7 @@ def show_comparison(comparison: Comparison) -> None:
     if any(row.only_training for row in comparison.alternatives):
         text.table([("*", "The training split alone; the other one is extracted in realtime.")])
     text.table([(f"[{number}]", note) for number, note in enumerate(notes, 1)])
-    text.paragraph(markdown.basis_words([row.epoch for row in comparison.alternatives]))
+    text.paragraph(plan_rows.basis_words([row.epoch for row in comparison.alternatives]))
 
 
 def _alternative(row: Alternative, notes: list[str]) -> tuple[str, ...]:

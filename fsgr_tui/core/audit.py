@@ -15,6 +15,7 @@ from fsgr_tui.core.guide import (
 from fsgr_tui.core.memory import contrast_bytes, precomputed_bytes, realtime_bytes
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import ANNOTATION_BYTES, NAMED_CHECKPOINTS, checkpoint_bytes
+from fsgr_tui.core.timing import steps_per_epoch
 from fsgr_tui.core.tower import KNOWN, FeatureShape
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
 
@@ -26,7 +27,7 @@ _TRAIN, _VAL = coco.SPLITS["train2014"], coco.SPLITS["val2014"]
 
 def epoch_s(captions: int, batch_size: int, step_s: float) -> float:
     """Seconds of an epoch at a step time, the last incomplete batch dropped."""
-    return captions // batch_size * step_s
+    return steps_per_epoch(captions, batch_size) * step_s
 
 
 def guide_rows(situation: Situation | None = None) -> tuple[GuideRow, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.criteria import CPU_EPOCH_LIMIT_S
-from fsgr_tui.core.decision import Decision, decide
+from fsgr_tui.core.decision import Decision, decide, pixel_file
 from fsgr_tui.core.flips import MOST_FREE_BYTES, MOST_GPU_BYTES, first_change, with_a_gpu
 from fsgr_tui.core.timing import SUSPICIOUS_IMAGES_PER_S
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_gib
@@ -89,11 +89,14 @@ def _warnings(decision: Decision) -> Iterator[str]:
 
 
 def _inside_clip(decision: Decision) -> Iterator[str]:
-    intent, need = decision.facts.situation.intent, decision.pixels_need
+    situation, need = decision.facts.situation, decision.pixels_need
+    intent = situation.intent
     if intent.adapters:
         yield ADAPTER_WARNING
         if decision.cache:
-            yield PIXELS_ADVICE.format(size=format_bytes(_pixel_bytes(decision)), gain=_pixel_gain(decision))
+            yield PIXELS_ADVICE.format(
+                size=format_bytes(pixel_file(situation).feature_bytes(situation)), gain=_pixel_gain(decision)
+            )
             yield PROMPTS_ARE_YOURS
         elif need.fits is False:
             whole = format_bytes(need.need_bytes + need.reserve_bytes)
@@ -117,12 +120,6 @@ def _smaller(decision: Decision) -> Iterator[str]:
             "The Karpathy split trains on 30,504 images of val2014 too (restval): without them it is a smaller "
             "training set."
         )
-
-
-def _pixel_bytes(decision: Decision) -> int:
-    from fsgr_tui.core.decision import pixel_file
-
-    return pixel_file(decision.facts.situation).feature_bytes(decision.facts.situation)
 
 
 def _pixel_gain(decision: Decision) -> str:

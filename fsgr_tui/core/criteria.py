@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fsgr_tui.core.guide import GUIDE_DISK_BYTES
 from fsgr_tui.core.plan import Criterion, FilesystemNeed, MemoryPlan, Rung, TimePlan, Vote, Way
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import CHECKPOINT_BYTES, checkpoint_bytes
@@ -22,7 +23,7 @@ CPU_EPOCH_LIMIT_S = 2 * 3600
 LEAST_CHECKPOINTS = 2
 """Last and best: without room for them no training can be kept."""
 
-GUIDE_DISK = "guide: 100 GB free"
+GUIDE_DISK = f"guide: {format_bytes(GUIDE_DISK_BYTES)} free"
 
 BOTH: tuple[Way, ...] = ("realtime", "precomputed")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from fsgr_tui.core.caveats import STAGED_WARNING
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.machine import Gpu, Machine
-from fsgr_tui.core.plan import Choice, FilesystemNeed, GpuFit, Plan, Rung, WayPlan
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_estimate, format_gib, printable
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.core.units import Unknown, format_bytes, format_duration, format_estimate, format_gib, printable
+from fsgr_tui.service import plan_rows
 
-Rows = list[tuple[str, ...]]
+Rows = plan_rows.Rows
 
 
 def machine_rows(machine: Machine) -> Rows:
@@ -110,228 +109,6 @@ def time_rows(plan: Plan) -> Rows:
     return rows
 
 
-def way_rows(plan: Plan) -> Rows:
-    """The three ways side by side: (what, realtime, precomputed, cached pixels), spans in a line of their own."""
-    ways = plan.ways
-    runs = f"{plan.time.experiments} x " if plan.time.experiments > 1 else ""
-    fits = {True: "yes", False: "NO", None: "unknown"}
-
-    def each(label: str, show: Callable[[WayPlan], str]) -> tuple[str, ...]:
-        return (label, *(show(way) for way in ways))
-
-    rows = [
-        each("possible here", lambda way: fits[way.fits]),
-        each("stored beside the images", lambda way: format_bytes(way.stored_bytes) if way.stored_bytes else "-"),
-        each(
-            "before the first epoch", lambda way: format_duration(way.preparation.likely) if way.stored_bytes else "-"
-        ),
-        each("one epoch", lambda way: format_duration(way.epoch.likely)),
-        each("  its span", lambda way: span(way.epoch)),
-        each(f"{runs}{plan.time.epochs} epochs in all", lambda way: format_duration(way.total.likely)),
-        each("GPU memory", lambda way: f"{format_gib(way.memory.likely)}"),
-        each("  at batch", lambda way: str(way.batch)),
-        each("the same model", lambda way: "yes" if way.exact else "NO"),
-    ]
-    return [row for row in rows if len({*row[1:]}) > 1 or row[1] != ""]
-
-
-def span(estimate: Estimate) -> str:
-    """Both ends, e.g. `26.8 h - 4.7 d`; empty for an exact value."""
-    return (
-        "" if estimate.low == estimate.high else f"{format_duration(estimate.low)} - {format_duration(estimate.high)}"
-    )
-
-
-def time_words(plan: Plan) -> str:
-    """Break-even, net saving and what realtime pays for, in sentences."""
-    time, point = plan.time, plan.time.break_even_epochs
-    words = [f"Realtime encodes every image about {time.encodes_per_image:.1f} times an epoch, once for each caption."]
-    if isinstance(point, Unknown) or isinstance(time.break_even_experiments, Unknown):
-        words.append("Precomputing saves no time here.")
-    else:
-        runs = time.break_even_experiments.likely
-        words.append(
-            f"An extraction pays after {point.likely:.2g} epochs ({point.low:.2g} - {point.high:.2g}), "
-            f"{runs:.2g} experiments of {time.epochs} epochs."
-        )
-        saved = time.net_saving.likely
-        words.append(f"In all it {'saves' if saved > 0 else 'costs'} about {format_duration(abs(saved))}.")
-    words.append(basis_words([time.extraction, time.realtime_epoch, time.precomputed_epoch]))
-    return " ".join(words)
-
-
-def basis_words(estimates: Sequence[Estimate]) -> str:
-    """Where times come from, and what to do about guesses."""
-    known = {estimate.basis for estimate in estimates} - {"exact"}
-    if known == {"measured"}:
-        return "All times were measured here."
-    grounds = [word for word in ("measured", "table", "guess") if word in known]
-    names = {"measured": "measured here", "table": "published rates", "guess": "guesses"}
-    return (
-        f"Times: {' and '.join(names[word] for word in grounds)}; `fsgr-tui bench` measures them here in half a minute."
-    )
-
-
-MODEL_COLUMNS = ("model", "features", "fits", "extraction", "pays after", "epochs", "pays")
-
-
-def model_rows(plan: Plan) -> Rows:
-    """Several CLIP models, one row each, under MODEL_COLUMNS."""
-    return [
-        (
-            model.clip_model,
-            format_bytes(model.feature_bytes),
-            {True: "yes", False: "NO", None: "unknown"}[model.fits],
-            format_duration(model.extraction.likely),
-            "-" if isinstance(model.break_even_epochs, Unknown) else f"{model.break_even_epochs.likely:.2g} epochs",
-            f"{model.epochs:g}",
-            "yes" if model.pays else "no",
-        )
-        for model in plan.models
-    ]
-
-
-def keep_words(plan: Plan) -> str:
-    """Whether the files of several models fit beside each other, and what they take that way and one at a time."""
-    sizes = [model.feature_bytes for model in plan.models]
-    judged = {
-        True: "which fits.",
-        False: "which does not fit: keep one model's file at a time.",
-        None: "and whether that fits is not known.",
-    }[plan.keep_all_models]
-    return (
-        f"One at a time their features take {format_bytes(max(sizes))} at the most; "
-        f"side by side {format_bytes(sum(sizes))}, {judged}"
-    )
-
-
-def gpu_columns(plan: Plan) -> tuple[str, ...]:
-    """The columns of `gpu_rows`."""
-    return ("GPU", "free", f"A, batch {plan.memory.realtime_batch}", f"B, batch {plan.memory.precomputed_batch}")
-
-
-def gpu_rows(plan: Plan) -> Rows:
-    """What each GPU trains: whether the planned batch fits, and the largest that does."""
-
-    def batch(fits: bool | None, largest: int | Unknown) -> str:
-        if isinstance(largest, Unknown):
-            return "unknown"
-        return f"{'fits' if fits else 'NO'}, at most {largest}"
-
-    return [
-        (
-            _gpu_label(gpu),
-            str(gpu.free_bytes) if isinstance(gpu.free_bytes, Unknown) else format_gib(gpu.free_bytes),
-            batch(gpu.realtime_fits, gpu.largest_realtime_batch),
-            batch(gpu.precomputed_fits, gpu.largest_precomputed_batch),
-        )
-        for gpu in plan.memory.gpus
-    ]
-
-
-def _gpu_label(gpu: GpuFit) -> str:
-    """Index and name without the maker's; a MIG slice without the size of its whole GPU."""
-    name = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return printable(f"{gpu.index} {re.sub(r' [0-9]+GB.* MIG ', ' MIG ', name)}")
-
-
-def gpu_notes(plan: Plan) -> Rows:
-    """What has to be said of single GPUs: (GPU, note)."""
-    return [(f"GPU {gpu.index}", gpu.note) for gpu in plan.memory.gpus if gpu.note]
-
-
-def storage_tree(plan: Plan, need: FilesystemNeed) -> Rows:
-    """What goes onto one file system: (what, size, remark), the permanent first, then what is gone afterwards."""
-    order = ("images", "features", "annotations", "checkpoints", "temporary", "reserve")
-    items = [item for item in plan.storage.items if item.filesystem == need.mount]
-    items.sort(key=lambda item: order.index(item.kind))
-    rows: Rows = [(printable(f"{need.mount} ({need.filesystem})"), "", "")]
-    for item in items:
-        exact = f"{item.bytes.likely:,.0f} bytes" if item.bytes.basis == "exact" and item.kind == "features" else ""
-        upper = (
-            ""
-            if item.bytes.low == item.bytes.high
-            else f"{format_bytes(item.bytes.low)} - {format_bytes(item.bytes.high)}"
-        )
-        here = "here already" if item.present_bytes else ""
-        remark = "; ".join(part for part in (here, exact or upper, item.note) if part)
-        rows.append((f"  {printable(item.name)}", format_bytes(item.bytes.likely), remark))
-    return rows
-
-
-def need_words(need: FilesystemNeed) -> str:
-    """Whether a file system holds what is planned, with its quota and its files."""
-    free, after = need.free_bytes, need.free_after_bytes
-    if isinstance(free, Unknown) or isinstance(after, Unknown):
-        room = f"{format_bytes(need.need_bytes)} more needed; free space {free}"
-    elif after < 0:
-        room = (
-            f"{format_bytes(need.need_bytes)} more needed, {format_bytes(free)} free, {format_bytes(-after)} too little"
-        )
-    else:
-        room = f"{format_bytes(need.need_bytes)} more needed, {format_bytes(free)} free, {format_bytes(after)} left"
-    judged = {True: "fits", False: "DOES NOT FIT", None: "not known whether it fits"}[need.fits]
-    if need.fits is False and not need.too_few_files and isinstance(after, int) and after >= 0:
-        judged += f" with a reserve of {format_bytes(need.reserve_bytes)}"
-    quota = (
-        f"quota leaves {format_bytes(need.quota_bytes)}"
-        if isinstance(need.quota_bytes, int)
-        else f"quota unknown ({need.quota_bytes.reason})"
-    )
-    files = f"{need.files_needed:,} more files"
-    inodes = (
-        f"{need.inodes_free:,} possible" if isinstance(need.inodes_free, int) else "how many are possible is unknown"
-    )
-    return f"{need.mount}: {room}: {judged}. {quota[0].upper()}{quota[1:]}; {files}, {inodes}."
-
-
-def ladder_rows(plan: Plan) -> Rows:
-    """The choices: (mark, row, features, with all beside, fits, splits)."""
-    choice, mode = plan.recommendation.choice, plan.recommendation.mode
-    return [
-        (
-            ">" if mode == "precomputed" and _is_chosen(rung, choice) else "",
-            rung.label,
-            format_bytes(rung.feature_bytes),
-            format_bytes(rung.need_bytes),
-            {True: "fits", False: "no", None: "unknown"}[rung.fits],
-            "" if len(rung.splits) == len(plan.dataset.splits) else f"only {', '.join(rung.splits)}",
-        )
-        for rung in plan.ladder
-    ]
-
-
-def _is_chosen(rung: Rung, choice: Choice) -> bool:
-    return (rung.grid, rung.dtype, rung.splits) == (choice.grid, choice.dtype, choice.splits)
-
-
-def guide_table(plan: Plan) -> tuple[Rows, Rows]:
-    """The guide's numbers: (what, guide, computed, measured), and the notes that the rows point to."""
-    rows: Rows = []
-    notes: Rows = []
-    for row in plan.guide:
-        mark = ""
-        if row.note:
-            known = [note for _, note in notes]
-            if row.note not in known:
-                notes.append((f"[{len(notes) + 1}]", row.note))
-            mark = f" [{known.index(row.note) + 1 if row.note in known else len(notes)}]"
-        rows.append((row.what, row.guide, row.computed + mark, row.measured))
-    return rows, notes
-
-
-def staged_words(plan: Plan) -> str:
-    """The staged strategy in sentences."""
-    first = plan.staged[0]
-    epochs = first.argv[first.argv.index("--epochs") + 1]
-    took = format_duration(int(epochs) * plan.time.realtime_epoch.likely)
-    return (
-        f"If the code is new to you: {epochs} epochs in realtime first (about {took}), to see the loss fall and the data "
-        f"pipeline work; then extract, and do everything on stored features. {STAGED_WARNING} "
-        "`fsgr-tui plan --staged --out plan.toml` saves these steps."
-    )
-
-
 def plan_page(plan: Plan) -> str:
     """The plan as Markdown."""
     verdict, choice = plan.recommendation, plan.recommendation.choice
@@ -340,7 +117,7 @@ def plan_page(plan: Plan) -> str:
         stored = " from cached pixels"
     parts = [f"# Plan: {verdict.mode}{stored if verdict.mode == 'precomputed' or verdict.cache else ''}"]
     parts += [f"**Simulated, not this machine:** {escape(line)}" for line in plan.simulated]
-    guide, notes = guide_table(plan)
+    guide, notes = plan_rows.guide_table(plan)
     parts += [
         f"{escape(verdict.reason)} {escape(verdict.certainty)}",
         "## This machine", grid(("what", "reading"), machine_rows(plan.machine)),
@@ -354,20 +131,31 @@ def plan_page(plan: Plan) -> str:
         if lines:
             parts += [f"## {title}", "\n".join(f"- {escape(line)}" for line in lines)]
     parts += [
-        "## The ways", grid(("", "A realtime", "B precomputed", "cached pixels"), way_rows(plan)),
-        "\n".join(f"- {way.name}: {escape(way.exactness)}" for way in plan.ways), escape(time_words(plan)),
+        "## The ways", grid(("", "A realtime", "B precomputed", "cached pixels"), plan_rows.way_rows(plan)),
+        "\n".join(f"- {way.name}: {escape(way.exactness)}" for way in plan.ways), escape(plan_rows.time_words(plan)),
     ]  # fmt: skip
     if plan.models:
-        parts += ["## CLIP models", grid(MODEL_COLUMNS, model_rows(plan)), keep_words(plan)]
+        parts += [
+            "## CLIP models",
+            grid(plan_rows.MODEL_COLUMNS, plan_rows.model_rows(plan)),
+            plan_rows.keep_words(plan),
+        ]
     if plan.memory.gpus:
-        parts += ["## GPU memory", grid(gpu_columns(plan), gpu_rows(plan))]
-        parts += ["\n".join(f"- {name}: {escape(note)}" for name, note in gpu_notes(plan))] if gpu_notes(plan) else []
+        parts += ["## GPU memory", grid(plan_rows.gpu_columns(plan), plan_rows.gpu_rows(plan))]
+        parts += (
+            ["\n".join(f"- {name}: {escape(note)}" for name, note in plan_rows.gpu_notes(plan))]
+            if plan_rows.gpu_notes(plan)
+            else []
+        )
     parts.append("## Storage")
     for need in plan.storage.filesystems:
-        parts += [grid(("what", "size", "remark"), storage_tree(plan, need)), escape(need_words(need))]
+        parts += [
+            grid(("what", "size", "remark"), plan_rows.storage_tree(plan, need)),
+            escape(plan_rows.need_words(need)),
+        ]
     parts += [
         "## Choices, largest first",
-        grid(("", "row", "features", "with all beside", "fits", "splits"), ladder_rows(plan)),
+        grid(("", "row", "features", "with all beside", "fits", "splits"), plan_rows.ladder_rows(plan)),
         "## The guide's numbers", grid(("", "guide", "computed", "measured"), guide),
         "\n".join(f"- {escape(number)} {escape(note)}" for number, note in notes),
     ]  # fmt: skip
@@ -375,7 +163,7 @@ def plan_page(plan: Plan) -> str:
         commands = tuple(printable(shlex.join(step.argv)) for step in plan.commands)
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
     if plan.staged and not plan.intent.staged:
-        parts += ["## Or in two stages", escape(staged_words(plan))]
+        parts += ["## Or in two stages", escape(plan_rows.staged_words(plan))]
     return "\n\n".join(parts)
 
 
@@ -405,7 +193,7 @@ def comparison_page(comparison: Comparison) -> str:
         "exact",
     )
     return "\n\n".join(
-        [*parts, grid(columns, rows), escape(basis_words([row.epoch for row in comparison.alternatives]))]
+        [*parts, grid(columns, rows), escape(plan_rows.basis_words([row.epoch for row in comparison.alternatives]))]
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from fsgr_tui.core import coco, compare, steps, whatif
 from fsgr_tui.core.calibration import Calibration
@@ -80,6 +83,13 @@ def situation(
 def replan(old: Plan, features_dir: str = DEFAULT_FEATURES_DIR) -> Plan:
     """The same plan on this machine as it is now; the data set is not counted again."""
     return plan_for(_situation(old.intent, _towers(old.intent), old.dataset, features_dir, WhatIf()))
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """The plan's JSON document; the GPUs stand beside disks and host, too, and not only in the driver's report."""
+    made: dict[str, Any] = msgspec.to_builtins(plan)
+    made["machine"]["gpus"] = made["machine"]["gpu_report"]["gpus"]
+    return made
 
 
 def _towers(intent: Intent) -> tuple[Tower, ...]:

@@ -60,6 +60,7 @@ def test_the_plans_json_keeps_the_promised_keys(images):
     assert {"mode", "confidence", "choice", "criteria", "flips", "warnings"} <= plan["recommendation"].keys()
     assert {"clip_model", "grid", "dtype", "splits", "feature_bytes"} <= plan["recommendation"]["choice"].keys()
     assert {"name", "observed", "threshold", "vote", "weight", "why"} <= plan["recommendation"]["criteria"][0].keys()
+    assert {"gpus", "disks", "host"} <= plan["machine"].keys()
     assert {"certainty", "cache", "thresholds"} <= plan["recommendation"].keys()
     assert [way["name"] for way in plan["ways"]] == ["realtime", "precomputed", "pixels"]
     assert {"staged", "models", "simulated", "calibrated"} <= plan.keys()

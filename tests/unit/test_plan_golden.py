@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fsgr_tui.cli import plan_view, text
+from fsgr_tui.core.compare import compare
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.planner import plan_for
 from fsgr_tui.core.situation import Situation
@@ -72,11 +73,27 @@ MACHINES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MACHINES)
-def test_the_plan_of_a_typical_machine(name, capsys, monkeypatch):
+@pytest.fixture
+def in_80_columns(monkeypatch):
     monkeypatch.setattr(text, "width", lambda _stream=None: 80)
+
+
+@pytest.mark.usefixtures("in_80_columns")
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_plan_of_a_typical_machine(name, capsys):
     plan_view.show(plan_for(MACHINES[name]()))
-    printed = capsys.readouterr().out
+    hold(name, capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("in_80_columns")
+def test_choices_side_by_side(capsys):
+    models = ("ViT-B/16", "ViT-L/14")
+    plan_view.show_comparison(compare(situation(80 * GB, gpu(), models=models, clip_model=models[0], experiments=4)))
+    hold("choices side by side", capsys.readouterr().out)
+
+
+def hold(name, printed):
+    """Hold a text against the one that was read before."""
     too_wide = [line for line in printed.splitlines() if len(line) > 80 and not line.startswith("  fsgr-tui ")]
     golden = GOLDEN / f"{name.replace(' ', '-')}.txt"
     if os.environ.get("FSGR_TUI_GOLDEN") == "write":
