@@ -173,12 +173,13 @@ class ScreenApp(App[int]):
 
         self.push_screen(IntentScreen(self._services, self._wanted), self._take_plan)
 
+    def on_plan_place_steps_started(self, message: PlanPlace.StepsStarted) -> None:
+        """Show the first of the new jobs."""
+        self._show_job(message.names[0])
+
     def on_run_place_started(self, message: RunPlace.Started) -> None:
         """Show the new job."""
-        self._chosen_job = message.name
-        self._place("jobs").point_at(message.name)
-        self._look_at_jobs()
-        self.action_place("jobs")
+        self._show_job(message.name)
 
     def on_jobs_place_chosen_changed(self, message: JobsPlace.ChosenChanged) -> None:
         """Follow another job."""
@@ -196,6 +197,12 @@ class ScreenApp(App[int]):
         for place in self._places.values():
             place.show_jobs(message.seen)
         self._fill_top_lines()
+
+    def _show_job(self, name: str) -> None:
+        self._chosen_job = name
+        self._place("jobs").point_at(name)
+        self._look_at_jobs()
+        self.action_place("jobs")
 
     def _place(self, name: str) -> Place:
         """A place; it is made, and its code imported, when it is first wanted: the first paint needs the plan only."""

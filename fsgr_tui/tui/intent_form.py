@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from fsgr_tui.core.coco import DATASETS
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.tower import DTYPES, GRIDS
+from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.tui.widgets.form import Field
 
 PLANNERS_CHOICE = "let it choose"
 YES, NO = "yes", "no"
+AS_IT_IS = "as it is"
 
 FIELDS = (
     Field("epochs", "epochs", "--epochs"),
@@ -30,7 +33,14 @@ FIELDS = (
     Field("quick_check", "quick check", "--quick-check", (NO, YES)),
     Field("paper", "paper", "--paper", (NO, YES)),
     Field("adapters", "adapters in CLIP", "--adapters", (NO, YES)),
+    Field("models", "several models", "--models", hint="one; or ViT-B/16 ViT-L/14"),
+    Field("gpu", "what if: GPU", "--gpu", hint="this machine's; or RTX 3090, 8xA100 40GB, none"),
+    Field("vram", "what if: memory", "--vram", hint="as it is; or 24GB"),
+    Field("disk_free", "what if: disk", "--disk-free", hint="as it is; or 80GB"),
+    Field("dataset", "what if: data set", "--dataset", (AS_IT_IS, *DATASETS)),
 )
+
+WHAT_IF = ("gpu", "vram", "disk_free", "dataset")
 
 _LEAST = {"epochs": 1, "experiments": 1, "batch_size": 1, "clip_swaps": 0}
 _MAY_BE_EMPTY = ("experiments", "batch_size")
@@ -43,6 +53,7 @@ class Wanted:
     intent: Intent
     image_root: str | None
     features_dir: str
+    what_if: WhatIf = field(default_factory=WhatIf)
 
 
 class BadField(BadRequest):
@@ -67,6 +78,9 @@ def to_texts(wanted: Wanted) -> dict[str, str]:
         "image_root": wanted.image_root or "",
         "splits": " ".join(intent.splits),
         "features_dir": wanted.features_dir,
+        "models": " ".join(intent.models),
+        **{name: getattr(wanted.what_if, name) for name in WHAT_IF},
+        "dataset": wanted.what_if.dataset or AS_IT_IS,
     }
 
 
@@ -85,11 +99,14 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
         "grid": texts["grid"],
         "dtype": None if texts["dtype"] == PLANNERS_CHOICE else texts["dtype"],
         "splits": words(texts["splits"]),
+        "models": words(texts["models"]),
     }
     features_dir = path(texts["features_dir"])
     if not features_dir:
         raise BadField("features_dir", "Features need a folder.", "Write features, or a path on a large disk.")
-    return Wanted(msgspec.structs.replace(before, **said), path(texts["image_root"]) or None, features_dir)
+    given = {name: texts[name].strip() for name in WHAT_IF}
+    what_if = WhatIf(**{**given, "dataset": "" if given["dataset"] == AS_IT_IS else given["dataset"]})
+    return Wanted(msgspec.structs.replace(before, **said), path(texts["image_root"]) or None, features_dir, what_if)
 
 
 def number(name: str, text: str, least: int, *, may_be_empty: bool = False) -> int | None:

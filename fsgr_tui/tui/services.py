@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+import msgspec
+
+from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import MachineCannot
-from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.core.plan import Plan
+from fsgr_tui.core.preflight import PreflightReport
+from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.seen import JobsSeen
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+PREFLIGHT_S = 120.0
 FEATURE_SUFFIXES = (".hdf5", ".h5")
 
 
@@ -47,9 +56,12 @@ class Services:
     """The use cases behind the screen.
 
     Attributes:
-        plan: the plan for an intent, an image root (None: the default) and a features folder.
+        plan: the plan for what is wanted.
         replan: an existing plan on this machine as it is now.
         workers: decoding workers for an extraction started here.
+        save_plan: writes a plan into a new file of the working folder; gives its name.
+        preflight: all that would stop or spoil a command of this program.
+        start_steps: starts all steps of a plan, each waiting for those that it needs; gives the jobs' names.
         prepare: looks at everything that could stop an extraction.
         start: starts a prepared extraction; gives the job's name.
         jobs: how all jobs stand, with the details of the one that was named.
@@ -65,9 +77,12 @@ class Services:
         now: Unix time in seconds.
     """
 
-    plan: Callable[[Intent, str | None, str], Plan]
+    plan: Callable[[Wanted], Plan]
     replan: Callable[[Plan, str], Plan]
     workers: Callable[[], int]
+    save_plan: Callable[[Plan], str]
+    preflight: Callable[[tuple[str, ...]], PreflightReport]
+    start_steps: Callable[[Plan], tuple[str, ...]]
     prepare: Callable[[ExtractRequest], Prepared]
     start: Callable[[Prepared], str]
     jobs: Callable[[str], JobsSeen]
@@ -86,7 +101,8 @@ class Services:
 def real_services() -> Services:
     """The services of this machine."""
     return Services(
-        plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
+        plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), save_plan=_told(_save_plan), preflight=_told(_preflight),
+        start_steps=_told(_start_steps), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
         files=_told(_files), check=_told(_check), look=_told(_look),
         log=_told(_log), resume=_told(_resume), remove=_told(_remove), report=_told(_report), remember=_remember, now=time.time,
     )  # fmt: skip
@@ -120,10 +136,10 @@ def _told(service: Callable[P, R]) -> Callable[P, R]:
     return asked
 
 
-def _plan(intent: Intent, image_root: str | None, features_dir: str) -> Plan:
+def _plan(wanted: Wanted) -> Plan:
     from fsgr_tui.service import planning
 
-    return planning.plan(intent, image_root, features_dir)
+    return planning.plan(wanted.intent, wanted.image_root, wanted.features_dir, wanted.what_if)
 
 
 def _replan(plan: Plan, features_dir: str) -> Plan:
@@ -136,6 +152,41 @@ def _workers() -> int:
     from fsgr_tui.service import extraction
 
     return extraction.default_workers()
+
+
+def _save_plan(plan: Plan) -> str:
+    from fsgr_tui.core import planfile
+    from fsgr_tui.jobs.folder import write_whole
+
+    # An earlier plan may have been changed by hand since: it stays.
+    names = ("plan.toml", *(f"plan-{number}.toml" for number in range(2, 1000)))
+    name = next(name for name in names if not Path(name).exists())
+    write_whole(Path(name), planfile.write(plan).encode())
+    return name
+
+
+def _preflight(command: tuple[str, ...]) -> PreflightReport:
+    """Asked in a process of its own: what preflight imports and probes would slow the screen down."""
+    argv = [sys.executable, "-m", "fsgr_tui", "preflight", *command, "--json"]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PREFLIGHT_S, check=False)
+        return jsontext.decode(done.stdout, PreflightReport)
+    except subprocess.TimeoutExpired:
+        raise MachineCannot(
+            f"The preflight did not answer within {PREFLIGHT_S:.0f} s.", f"Try it in a shell: {shlex.join(argv[2:-1])}"
+        ) from None
+    except msgspec.MsgspecError:
+        what, _, fix = done.stderr.decode("utf-8", "replace").strip().removeprefix("fsgr-tui: ").partition("\n")
+        raise MachineCannot(what or "The preflight told nothing.", fix.strip()) from None
+
+
+def _start_steps(plan: Plan) -> tuple[str, ...]:
+    from fsgr_tui.core import planfile
+    from fsgr_tui.service import running
+
+    steps = planfile.read(planfile.write(plan)).steps
+    prepared = running.prepare_plan(steps, running.RunRequest(argv=()))
+    return tuple(run.name for run in running.start_plan(prepared))
 
 
 def _prepare(request: ExtractRequest) -> Prepared:

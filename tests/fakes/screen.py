@@ -15,8 +15,10 @@ from fsgr_tui.core.job import Cause, JobProgress, JobStatus
 from fsgr_tui.core.machine import CpuBudget, Disk, Gpu, GpuReport, Host, Machine, MemoryBudget
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.planner import make_plan
+from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.core.tower import find_tower
 from fsgr_tui.core.units import GB, GIB, Unknown
+from fsgr_tui.core.whatif import simulated
 from fsgr_tui.features.check import CheckReport, Tell
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
@@ -26,6 +28,7 @@ from fsgr_tui.jobs.lines import LineIndex
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
 from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.remembered import Remembered
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from fsgr_tui.tui.services import FoundFile, Services
@@ -147,18 +150,37 @@ class World:
     started: list[ExtractRequest] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     checked: list[tuple[str, str]] = field(default_factory=list)
+    saved: list[Plan] = field(default_factory=list)
+    findings: tuple[Finding, ...] = (Finding("weights", "openai, in the cache", "weights"),)
     resumed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     log_folder: str = ""
     remembered: list[Remembered] = field(default_factory=list)
     hold: threading.Event | None = None
 
-    def plan(self, intent: Intent, image_root: str | None, _features_dir: str) -> Plan:
+    def plan(self, wanted: Wanted) -> Plan:
         if self.hold is not None:
             self.hold.wait(20)
-        if image_root == "/missing":
+        if wanted.image_root == "/missing":
             raise BadRequest("The image root /missing is not there.", "Look at --image-root.")
-        return plan(intent, self.machine, self.facts)
+        wanted.what_if.checked()
+        made = plan(wanted.intent, simulated(self.machine, wanted.what_if), self.facts)
+        return msgspec.structs.replace(made, simulated=wanted.what_if.words)
+
+    def save_plan(self, plan: Plan) -> str:
+        if self.fault is not None:
+            raise self.fault
+        self.saved.append(plan)
+        return "plan.toml"
+
+    def preflight(self, command: tuple[str, ...]) -> PreflightReport:
+        if self.fault is not None:
+            raise self.fault
+        return PreflightReport(" ".join(command), self.findings)
+
+    def start_steps(self, plan: Plan) -> tuple[str, ...]:
+        self.seen = replace(self.seen, statuses=(RUNNING, *self.seen.statuses), course=COURSE)
+        return (RUNNING.name, *(step.what for step in plan.commands[1:]))
 
     def replan(self, old: Plan, _features_dir: str) -> Plan:
         if self.plan_fault is not None:
@@ -234,7 +256,8 @@ class World:
 
     def services(self) -> Services:
         return Services(
-            plan=self.plan, replan=self.replan, workers=lambda: 8, prepare=self.prepare, start=self.start, jobs=self.jobs,
+            plan=self.plan, replan=self.replan, workers=lambda: 8, save_plan=self.save_plan, preflight=self.preflight,
+            start_steps=self.start_steps, prepare=self.prepare, start=self.start, jobs=self.jobs,
             stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look,
             log=self.open_log, resume=self.resume, remove=self.removed.append, report=lambda name: f"/runs/{name}/report.html",
             remember=self.remembered.append, now=lambda: NOW,

@@ -116,7 +116,7 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
     def _fetch(self, wanted: Wanted) -> None:
         outcome: Plan | Problem
         try:
-            outcome = self._services.plan(wanted.intent, wanted.image_root, wanted.features_dir)
+            outcome = self._services.plan(wanted)
         except Problem as problem:
             outcome = problem
         self.post_message(self.Planned(wanted, outcome))

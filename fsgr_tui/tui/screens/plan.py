@@ -12,6 +12,7 @@ from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Plan
+from fsgr_tui.core.units import printable
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.services import Services
@@ -50,6 +51,9 @@ class PlanPlace(Place):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "app.extract", "Extract"),
         Binding("i", "intent", "Intent"),
+        Binding("a", "steps", "Run all steps"),
+        Binding("p", "preflight", "Preflight"),
+        Binding("s", "save", "Save plan"),
         Binding("r", "look_again", "Refresh"),
     ]
 
@@ -66,6 +70,20 @@ class PlanPlace(Place):
         def __init__(self, problem: Problem) -> None:
             super().__init__()
             self.problem = problem
+
+    class StepsStarted(Message):
+        """The plan's steps run as jobs."""
+
+        def __init__(self, names: tuple[str, ...]) -> None:
+            super().__init__()
+            self.names = names
+
+    class Saved(Message):
+        """What saving the plan came to."""
+
+        def __init__(self, outcome: str | Problem) -> None:
+            super().__init__()
+            self.outcome = outcome
 
     class IntentWanted(Message):
         """The user wants to change what is planned."""
@@ -108,9 +126,53 @@ class PlanPlace(Place):
         """Ask for the intent."""
         self.post_message(self.IntentWanted())
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer steps where there are some that can be run here."""
+        if action in ("steps", "preflight"):
+            return self._plan is not None and bool(self._plan.commands) and not self._plan.simulated
+        if action == "save":
+            return self._plan is not None
+        return super().check_action(action, parameters)
+
+    def action_steps(self) -> None:
+        """Look at the steps, then run them one after the other."""
+        self._open_steps(start=True)
+
+    def action_preflight(self) -> None:
+        """Look at what would stop the steps."""
+        self._open_steps(start=False)
+
+    def _open_steps(self, *, start: bool) -> None:
+        from fsgr_tui.tui.screens.steps import StepsScreen
+
+        if self._plan is not None:
+            self.app.push_screen(StepsScreen(self._services, self._plan, start=start), self._started)
+
+    def _started(self, names: tuple[str, ...] | None) -> None:
+        if names:
+            self.post_message(self.StepsStarted(names))
+
+    @work(thread=True, group="save")
+    def action_save(self) -> None:
+        """Write the plan as a file that `fsgr-tui run` carries out."""
+        if self._plan is None:
+            return
+        try:
+            self.post_message(self.Saved(self._services.save_plan(self._plan)))
+        except Problem as problem:
+            self.post_message(self.Saved(problem))
+
+    def on_plan_place_saved(self, message: Saved) -> None:
+        """Say where it is, or why it is nowhere."""
+        if isinstance(message.outcome, Problem):
+            words = f"{message.outcome.what} {message.outcome.fix}"
+            self.notify(printable(words), severity="warning", markup=False)
+        else:
+            self.notify(printable(f"Saved. fsgr-tui run {message.outcome}"), markup=False)
+
     def _follow_machine(self) -> None:
         # One reading at a time: a disk that does not answer must not collect threads.
-        if self._plan is not None and not self._busy and self.app.screen is self:
+        if self._plan is not None and not self._plan.simulated and not self._busy and self.app.screen is self:
             self._busy = True
             self._fetch_again(self._plan)
 
@@ -118,7 +180,7 @@ class PlanPlace(Place):
     def _fetch_plan(self) -> None:
         wanted = self._wanted
         try:
-            plan = self._services.plan(wanted.intent, wanted.image_root, wanted.features_dir)
+            plan = self._services.plan(wanted)
         except Problem as problem:
             self.post_message(self.NotPlanned(problem))
         else:
@@ -140,6 +202,7 @@ class PlanPlace(Place):
     def on_plan_place_planned(self, message: Planned) -> None:
         """Draw the plan; panels whose text stayed the same send nothing."""
         self._plan, self._showing = message.plan, True
+        self.refresh_bindings()
         for panel in PANELS:
             self.query_one(panel).show(message.plan)
         self.query_one(CriteriaPanel).show(message.plan)

@@ -51,11 +51,11 @@ class TopLine(Words):
             here = name == self._place
             count = f" {self._words.running}*" if name == "Jobs" and self._words.running else ""
             places.append(f" {key} {name}{count} ", f"reverse bold {WAY_B}" if here else WAY_B if count else DIM)
-        room = self.size.width - places.cell_len - 12
+        room = self.size.width - places.cell_len - 11
         line = Text.assemble(" ", ("fsgr-tui", "bold"), "  ")
         words = " · ".join(self._words.where)
         line.append(cut(words, max(0, room)), DIM)
-        line.append(" " * max(1, self.size.width - line.cell_len - places.cell_len))
+        line.append(" " * max(0, self.size.width - line.cell_len - places.cell_len))
         self.say(line.append_text(places))
 
 

@@ -40,7 +40,8 @@ def draw(plan: Plan) -> Text:
     verdict = plan.recommendation
     own_vote = {"realtime": "A", "precomputed": "B", "none": ""}[verdict.mode]
     time_row = next((row for row in verdict.criteria if row.name == "time" and row.vote == own_vote), None)
-    parts = [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
+    parts = [marked("!", f"SIMULATED: {line}", WARN, WARN) for line in plan.simulated]
+    parts += [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
     if time_row:
         parts.append(Text(printable(time_row.why)))
     parts += [marked(MARK, flip, WAY_STYLES[verdict.mode], DIM) for flip in verdict.flips]
