@@ -249,6 +249,11 @@ def _require_features(path: str, captions: Captions) -> None:
         raise BadRequest(
             f"--features-path {path} is a folder.", "Name the .hdf5 file; a folder of images is for --mode realtime."
         )
+    if FeatureFile(path).layout.suffix == "pixels":
+        raise BadRequest(
+            f"--features-path {path} holds pictures (a pixel cache), not features.",
+            f"Use --mode realtime --pixels {path}.",
+        )
     _require_rows(path, None, captions)
 
 

@@ -7,6 +7,7 @@ not need it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
@@ -16,6 +17,8 @@ from pathlib import Path
 
 _POLYNOMIAL = 0x82F63B78
 _MASK_DELTA = 0xA282EAD8
+
+_numbers = itertools.count()
 
 
 def _crc_table() -> tuple[int, ...]:
@@ -53,8 +56,8 @@ class Board:
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
         now = time.time() if started_s is None else started_s
-        # Two runs may begin within a second.
-        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.0"
+        # TensorBoard reads the files of a folder in the order of their names.
+        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._fd = os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._write(_double(1, now) + _bytes(3, b"brain.Event:2"))
 
@@ -75,6 +78,13 @@ class Board:
         record = length + struct.pack("<I", masked_crc32c(length)) + event + struct.pack("<I", masked_crc32c(event))
         # One write a record: a reader never sees a part of it, and a kill leaves none.
         os.write(self._fd or 0, record)
+
+
+def forget_boards(folder: str) -> None:
+    """Remove the event files of an earlier run: TensorBoard would draw its curves through the new ones."""
+    if folder and Path(folder).is_dir():
+        for path in Path(folder).glob("events.out.tfevents.*"):
+            path.unlink(missing_ok=True)
 
 
 def _integer(field: int, value: int) -> bytes:

@@ -20,7 +20,7 @@ from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.features.annotations import Annotations
 from fsgr_tui.train import checkpoint, metrics
-from fsgr_tui.train.board import Board
+from fsgr_tui.train.board import Board, forget_boards
 from fsgr_tui.train.critical import Critic
 from fsgr_tui.train.data import GridSource
 from fsgr_tui.train.device import Memory
@@ -84,7 +84,7 @@ class Training:
         )
         self._critic: Critic | None = None
         self._guard, self.clock, self._window = LossGuard(), StepClock(), RateWindow()
-        self._board = Board(spec.logs if ranks.first and not spec.rehearsal else "")
+        self._board = Board("")
         self._saved_at, self._told_at = time.monotonic(), -math.inf
         self.state = RunState()
 
@@ -190,6 +190,8 @@ class Training:
         elif spec.overwrite and self._ranks.first:
             # Those of the earlier run would pass for this one's.
             checkpoint.forget(spec)
+            forget_boards(spec.logs)
+        self._board = Board(spec.logs if self._ranks.first else "")
         self.tell_sizes()
         if self._last_step <= spec.warmup:
             self._events.notice(
@@ -336,7 +338,7 @@ class Training:
             if said is None:
                 return False
             scores = self.scored(said)
-        self.state.val_loss, self.state.scores, self.state.validated_step = loss, scores, self.state.step
+        self.state.note_validation(loss, scores)
         if loss is not None:
             self._tell({"val_loss": loss, **scores}, "val")
         return True
@@ -428,6 +430,7 @@ class Training:
                 "val_loss": state.val_loss,
                 "metrics": state.scores,
                 "java_metrics": java,
+                "curve": state.curve,
                 "best": {"by": self.decides, "value": state.best, "step": state.best_step},
                 "steps_timed": self.clock.counted,
                 "step_s": self.clock.median_s,

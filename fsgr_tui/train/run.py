@@ -15,7 +15,7 @@ from fsgr_tui.core.training import MODES, TrainSpec
 from fsgr_tui.extract.device import chosen_device
 from fsgr_tui.features.captions import read_captions
 from fsgr_tui.train import rehearsal
-from fsgr_tui.train.data import GridSource, ShuffledGrids, open_source
+from fsgr_tui.train.data import ShuffledGrids, open_source
 from fsgr_tui.train.device import Memory, fitting_batch
 from fsgr_tui.train.java import Java, find_java
 from fsgr_tui.train.loop import TELL_S, Training

@@ -24,7 +24,8 @@ class RunState:
         best, best_step: the best value of what decides, and the step that it was reached at.
         stale: epochs since, within this kind of training.
         first, last: the first and the last finite losses of cross-entropy, at most `ENDS` each.
-        reward: mean reward of the newest self-critical steps.
+        reward: mean reward of the newest self-critical step.
+        curve: step, val_loss and scores of every validation.
     """
 
     step: int = 0
@@ -40,12 +41,18 @@ class RunState:
     first: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
     reward: float | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
 
     def note(self, loss: float) -> None:
         """Keep a step's loss."""
         if math.isfinite(loss):
             self.first = [*self.first, loss][:ENDS]
             self.last = [*self.last, loss][-ENDS:]
+
+    def note_validation(self, loss: float | None, scores: dict[str, float]) -> None:
+        """Keep what a validation gave."""
+        self.val_loss, self.scores, self.validated_step = loss, scores, self.step
+        self.curve.append({"step": self.step, **({} if loss is None else {"val_loss": loss}), **scores})
 
     def kind_is_over(self, spec: TrainSpec) -> bool:
         """Whether the epochs of the kind at hand are done, or no longer worth it."""

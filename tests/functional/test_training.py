@@ -1,141 +1,35 @@
-import itertools
-import json
-import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import msgspec
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from fsgr_tui.core.child import Stopper  # noqa: E402
-from fsgr_tui.core.coco import image_id  # noqa: E402
 from fsgr_tui.core.errors import BadRequest, FoundFaults  # noqa: E402
-from fsgr_tui.core.event import EVENTS_VARIABLE, EventReader, EventWriter, Fault, Metric, Notice, Phase, Result  # noqa: E402
-from fsgr_tui.core.extraction import ExtractSpec, ModelChoice  # noqa: E402
-from fsgr_tui.core.training import CaptionerSize, TrainSpec  # noqa: E402
-from fsgr_tui.demo.dataset import write_dataset  # noqa: E402
+from fsgr_tui.core.event import EventReader, Fault, Metric, Notice, Phase  # noqa: E402
+from fsgr_tui.core.training import CaptionerSize  # noqa: E402
 from fsgr_tui.extract.encoder import make_encoder  # noqa: E402
 from fsgr_tui.features.images import Image, read_image_list, write_image_list  # noqa: E402
 from fsgr_tui.features.reader import MissingIds  # noqa: E402
 from fsgr_tui.train.data import PrecomputedGrids, RealtimeGrids  # noqa: E402
-from fsgr_tui.train.run import train  # noqa: E402
+from tests.functional.training import (  # noqa: E402
+    BATCH,
+    MODEL,
+    PER_EPOCH,
+    StopAfter,
+    Told,
+    image_ids,
+    run,
+    start_child,
+    write_foreign_features,
+)
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-
-MODEL = ModelChoice(clip_model="fsgr-demo-16", weights="random:0", precision="fp32", device="cpu")
-SMALL = CaptionerSize(d_model=64, layers=1, heads=4, feed_forward=128, dropout=0.1)
-TRAIN, VAL, BATCH = 30, 16, 16
-# 30 pictures of train2014 and 8 of restval with five captions each.
-PER_EPOCH = (TRAIN + VAL // 2) * 5 // BATCH
-
-numbers = itertools.count()
-
-
-@dataclass(frozen=True)
-class Data:
-    root: Path
-    annotations: Path
-    images_file: Path
-    features: Path
-
-    def spec(self, **changes) -> TrainSpec:
-        given = {
-            "mode": "precomputed",
-            "annotation_folder": str(self.annotations),
-            "output": str(self.root / f"run{next(numbers)}"),
-            "exp_name": "demo",
-            "features": str(self.features),
-            "images_file": str(self.images_file),
-            "model": MODEL,
-            "size": SMALL,
-            "batch_size": BATCH,
-            "learning_rate": 3e-3,
-            "warmup": 4,
-            "max_steps": 4,
-            "workers": 0,
-            "device": "cpu",
-            "beam": 2,
-            "java": "never",
-            **changes,
-        }
-        return TrainSpec(**given)
-
-
-class StopAfter(Stopper):
-    """Takes no signals: wishes to stop when it is asked for the n-th time."""
-
-    def __init__(self, asked: float = math.inf) -> None:
-        self.signal = None
-        self._left = asked
-
-    def __call__(self) -> bool:
-        self._left -= 1
-        if self._left < 0:
-            self.signal = signal.SIGTERM
-        return self.signal is not None
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a run told, and its exit code."""
-
-    code: int
-    events: list
-
-    def all(self, kind):
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def losses(self) -> dict[int, float]:
-        return {event.step: event.values["loss"] for event in self.all(Metric) if "loss" in event.values}
-
-    @property
-    def warnings(self) -> list[str]:
-        return [event.text for event in self.all(Notice) if event.level == "warning"]
-
-    @property
-    def result(self) -> dict:
-        return self.all(Result)[-1].values
-
-
-def run(spec: TrainSpec, stopper: Stopper | None = None) -> Told:
-    """Train in this process and hear every step."""
-    told = Path(spec.output).with_name(f"events{next(numbers)}.jsonl")
-    code = train(spec, EventWriter(str(told)), stopper or StopAfter(), tell_s=0.0)
-    return Told(code, list(EventReader(told).new()))
-
-
-def start_child(module: str, spec, folder: Path) -> tuple[subprocess.Popen, Path]:
-    number = next(numbers)
-    spec_file, events = folder / f"spec{number}.json", folder / f"events{number}.jsonl"
-    spec_file.write_bytes(msgspec.json.encode(spec))
-    environment = {**os.environ, EVENTS_VARIABLE: str(events)}
-    child = subprocess.Popen([sys.executable, "-m", module, str(spec_file)], env=environment, start_new_session=True)
-    return child, events
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("training")
-    write_dataset(root / "coco", train=TRAIN, val=VAL)
-    pictures = sorted((root / "coco" / "images").rglob("*.jpg"))
-    write_image_list(root / "images", [Image(image_id(path.name), str(path)) for path in pictures])
-    features = root / "features.hdf5"
-    child, _ = start_child(
-        "fsgr_tui.extract", ExtractSpec(model=MODEL, images_file=str(root / "images"), output=str(features)), root
-    )
-    assert child.wait(60) == 0
-    return Data(root, root / "coco" / "m2_annotations", root / "images", features)
 
 
 @pytest.fixture(scope="module")
@@ -147,25 +41,6 @@ def both(data) -> dict[str, Told]:
 @pytest.fixture
 def annotations(data, tmp_path):
     return Path(shutil.copytree(data.annotations, tmp_path / "m2_annotations"))
-
-
-def image_ids(data: Data, name: str) -> list[int]:
-    entries = [
-        entry
-        for split in ("train2014", "val2014")
-        for entry in json.loads((data.annotations / f"captions_{split}.json").read_text())["annotations"]
-    ]
-    by_id = {entry["id"]: entry["image_id"] for entry in entries}
-    return [by_id[int(number)] for number in np.load(data.annotations / f"coco_{name}_ids.npy")]
-
-
-def write_foreign_features(path: Path, ids, poisoned=()) -> None:
-    """A file of another program: random features, some of them not a number."""
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        for number in ids:
-            rows = np.full((49, 32), np.nan) if number in poisoned else rng.standard_normal((49, 32))
-            file[f"{number}_grids"] = rows.astype(np.float32)
 
 
 @pytest.mark.parametrize("mode", ["precomputed", "realtime"])

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("pycocoevalcap.cider.cider")
 
-from fsgr_tui.core.errors import MachineCannot  # noqa: E402
-from fsgr_tui.core.training import METRICS  # noqa: E402
-from fsgr_tui.train import java, metrics  # noqa: E402
-from fsgr_tui.train.reward import Reward  # noqa: E402
+from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.training import METRICS
+from fsgr_tui.train import java, metrics
+from fsgr_tui.train.reward import Reward
 
 REFERENCES = {
     9: ["a red circle above a blue square", "a blue square below a red circle", "two shapes on a plain background"],
