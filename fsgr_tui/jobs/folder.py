@@ -236,12 +236,20 @@ def require_name(name: str) -> None:
 
 
 def all_runs() -> list[RunFolder]:
-    """Every job's folder, the newest first."""
+    """Every job's folder, the newest first.
+
+    Raises:
+        MachineCannot: the place of the run folders cannot be read.
+    """
     try:
         with os.scandir(runs_dir()) as entries:
             found = [(_began(entry.path), entry.path) for entry in entries if not entry.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise MachineCannot(
+            f"{runs_dir()}: {error.strerror}.", f"It is where jobs are; set {RUNS_VARIABLE} to another folder."
+        ) from None
     return [RunFolder(Path(path)) for began, path in sorted(found, reverse=True) if began]
 
 

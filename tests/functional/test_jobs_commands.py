@@ -87,6 +87,14 @@ def test_a_wrong_command_is_told_with_its_remedy(words, said):
     assert "Traceback" not in done.stderr
 
 
+def test_a_place_for_runs_that_is_none_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    done = run_cli("jobs", env={"FSGR_TUI_RUNS": str(tmp_path / "file")})
+    assert done.returncode == 3
+    assert f"{tmp_path / 'file'}: Not a directory." in done.stderr
+    assert "FSGR_TUI_RUNS" in done.stderr
+
+
 def test_a_dry_run_starts_nothing():
     done = run_cli("run", "--dry-run", "--env", "A=[1]", "--queue", "--", "echo", "a b")
     assert done.returncode == 0

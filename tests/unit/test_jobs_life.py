@@ -146,8 +146,9 @@ def test_a_clock_that_jumps_interrupts_nothing(monkeypatch):
 
 
 def test_a_process_with_another_start_is_a_stranger():
-    assert not send(os.getpid(), "12345", signal.SIGKILL)
-    assert not send(2**22 - 3, "1", signal.SIGKILL)
+    assert not send(os.getpid(), "12345", signal.SIGCONT)
+    assert send(os.getpid(), process_start(os.getpid()), signal.SIGCONT)
+    assert not send(2**22 - 3, "1", signal.SIGCONT)
 
 
 def test_a_process_that_has_ended_and_waits_for_its_parent_does_not_live():

@@ -138,8 +138,9 @@ def test_two_stops_at_once_are_one_gentle_stop():
     )
     run = started(code)
     printed(run, "ready")
-    control.ask_to_stop(run)
-    control.ask_to_stop(run)
+    control.ask_to_stop(run, signal.SIGTERM)
+    time.sleep(0.3)
+    control.ask_to_stop(run, signal.SIGINT)
     assert (ended(run).state, run.read_status().exit_code) == ("stopped", 143)
     assert "finished" in run.log.read_text()
 
