@@ -43,6 +43,9 @@ Examples:
     help="Where features would go.",
 )
 @click.option("--clip-model", default="ViT-B/16", show_default=True, help="CLIP model, in either spelling.")
+@click.option(
+    "--weights", default="openai", show_default=True, help="For the commands: tag, weights file, random:SEED."
+)
 @click.option("--models", default="", metavar="A,B", help="Several CLIP models, instead of --clip-model.")
 @click.option("--grid", type=click.Choice(GRIDS), default="7x7", show_default=True, help="Grid of the stored features.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=None, help="Storage type; without it the planner chooses.")

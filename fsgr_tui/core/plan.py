@@ -25,6 +25,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         clip_model: the vision tower, in either spelling.
+        weights: of the vision tower, for the commands: open_clip tag, file or random:SEED.
         models: all towers that will be trained, `clip_model` first; empty for that one alone.
         grid, dtype: of stored features; a dtype of None leaves the choice to the planner.
         splits: split folders, or "karpathy".
@@ -53,6 +54,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     labels: bool = False
     staged: bool = False
     models: tuple[str, ...] = ()
+    weights: str = "openai"
     workers: int | None = None
 
     @property

@@ -21,8 +21,8 @@ LONGEST_STAGED_S = 3 * 86_400
 
 LEAST_STAGED_EPOCHS = 10
 
-_BLOCKS = {"ViT-B": 12, "ViT-L": 24, "ViT-H": 32}
-"""Transformer blocks of the published towers."""
+_BLOCKS = {"ViT-B": 12, "ViT-L": 24, "ViT-H": 32, "fsgr-demo": 3}
+"""Transformer blocks of the published towers, and of the one that comes with this package."""
 
 
 def feature_path(folder: str, clip_model: str, grid: str, splits: tuple[str, ...]) -> str:
@@ -76,7 +76,7 @@ def _realtime(
     batch = _batch_that_fits(decision.facts.memory.realtime_batch, decision.facts.memory.largest_realtime_batch)
     argv = (
         "fsgr-tui", "train", "--mode", "realtime", *images,
-        "--clip-model", situation.tower.name, "--weights", "openai", *_grid_flags(decision), *_adapter_flags(decision),
+        "--clip-model", situation.tower.name, "--weights", situation.intent.weights, *_grid_flags(decision), *_adapter_flags(decision),
         "--annotation-folder", ANNOTATION_FOLDER, "--batch-size", str(batch),
         *_length(situation.intent, epochs), *(("--exp-name", exp_name) if exp_name else ()),
     )  # fmt: skip
@@ -101,7 +101,7 @@ def _precomputed(decision: Decision, model: str, suffix: str, note: str) -> tupl
     path = feature_path(situation.features_disk.path, model, grid, splits)
     extract = (
         "fsgr-tui", "extract", "--image-root", _root(decision), *_split_flags(rung.splits), "--output-path", path,
-        "--clip-model", model, "--weights", "openai", "--grid", grid, "--dtype", rung.dtype,
+        "--clip-model", model, "--weights", situation.intent.weights, "--grid", grid, "--dtype", rung.dtype,
     )  # fmt: skip
     check = ("fsgr-tui", "check", path, "--image-root", _root(decision), *_split_flags(rung.splits))
     batch = _batch_that_fits(decision.facts.memory.precomputed_batch, decision.facts.memory.largest_precomputed_batch)
@@ -123,7 +123,7 @@ def _pixel_steps(decision: Decision) -> tuple[Step, ...]:
     path = feature_path(situation.features_disk.path, situation.tower.name, "pixels", _short(names))
     extract = (
         "fsgr-tui", "extract", "--image-root", _root(decision), *_split_flags(names), "--output-path", path,
-        "--clip-model", situation.tower.name, "--weights", "openai", "--stage", "pixels",
+        "--clip-model", situation.tower.name, "--weights", situation.intent.weights, "--stage", "pixels",
     )  # fmt: skip
     check = ("fsgr-tui", "check", path, "--image-root", _root(decision), *_split_flags(names))
     train = _realtime(decision, pictures=("--pixels", path))

@@ -119,11 +119,11 @@ def test_a_plan_is_saved_as_toml_that_reads_back(tmp_path):
 def test_a_saved_step_is_a_command_that_this_program_understands(images, tmp_path):
     from fsgr_tui.core import planfile
 
-    asked = ("--image-root", str(images), "--split", "train2014", "--clip-model", "fsgr-demo-16", "--out", "plan.toml")
+    asked = ("--image-root", str(images), "--split", "train2014", *SMALL, "--out", "plan.toml")
     run_cli("plan", *asked, cwd=tmp_path)
     extract = planfile.read((tmp_path / "plan.toml").read_text()).steps[0].argv
     assert extract[0] == "fsgr-tui"
-    done = run_cli(*extract[1:], "--weights", "random:0", "--dry-run", cwd=tmp_path)
+    done = run_cli(*extract[1:], "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1,000 images" in done.stderr
 

@@ -472,3 +472,19 @@ def test_the_shortest_way_out_really_leads_out(free):
     assert decide(now.with_free(int(out.at))).mode == "precomputed"
     assert decide(now.with_free(int(out.at) - 1)).mode == "none"
     assert f"free {(out.at - free) / GB:.3g}"[:8] in made.recommendation.reason
+
+
+@pytest.mark.parametrize(
+    ("model", "blocks"), [("ViT-B/16", ("6", "11")), ("ViT-L/14", ("12", "23")), ("fsgr-demo-16", ("1", "2"))]
+)
+def test_adapters_are_trained_in_the_second_half_of_the_tower(model, blocks):
+    argv = plan(500 * GB, gpu(), adapters=True, clip_model=model).commands[-1].argv
+    assert (argv[argv.index("--adapter-b") + 1], argv[argv.index("--adapter-e") + 1]) == blocks
+
+
+def test_the_weights_that_were_named_are_in_every_command_that_loads_the_tower():
+    for made in (plan(500 * GB, gpu(), weights="a b.pt"), plan(500 * GB, gpu(), weights="a b.pt", adapters=True)):
+        for step in made.commands:
+            if "--clip-model" in step.argv:
+                assert step.argv[step.argv.index("--weights") + 1] == "a b.pt"
+    assert "--weights" in plan(5 * GB, gpu(), weights="a b.pt").commands[0].argv
