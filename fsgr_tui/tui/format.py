@@ -102,6 +102,9 @@ def count_words(progress: JobProgress) -> str:
 def choice_words(plan: Plan) -> str:
     """What would be stored, e.g. `49 x 768 float16, 9.28 GB`; empty when nothing is."""
     choice = plan.recommendation.choice
+    if plan.recommendation.cache == "pixels":
+        stored = next((way.stored_bytes for way in plan.ways if way.name == "pixels"), 0)
+        return f"from cached pictures, {format_bytes(stored)}"
     if plan.recommendation.mode != "precomputed":
         return ""
     return f"{choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"

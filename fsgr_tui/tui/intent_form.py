@@ -33,6 +33,8 @@ FIELDS = (
     Field("quick_check", "quick check", "--quick-check", (NO, YES)),
     Field("paper", "paper", "--paper", (NO, YES)),
     Field("adapters", "adapters in CLIP", "--adapters", (NO, YES)),
+    Field("labels", "patch labels", "--labels", (NO, YES)),
+    Field("staged", "realtime first", "--staged", (NO, YES)),
     Field("models", "several models", "--models", hint="one; or ViT-B/16 ViT-L/14"),
     Field("gpu", "what if: GPU", "--gpu", hint="this machine's; or RTX 3090, 8xA100 40GB, none"),
     Field("vram", "what if: memory", "--vram", hint="as it is; or 24GB"),
@@ -40,6 +42,7 @@ FIELDS = (
     Field("dataset", "what if: data set", "--dataset", (AS_IT_IS, *DATASETS)),
 )
 
+FLAGS = ("quick_check", "paper", "adapters", "labels", "staged")
 WHAT_IF = ("gpu", "vram", "disk_free", "dataset")
 
 _LEAST = {"epochs": 1, "experiments": 1, "batch_size": 1, "clip_swaps": 0}
@@ -68,7 +71,7 @@ def to_texts(wanted: Wanted) -> dict[str, str]:
     """The form's texts."""
     intent = wanted.intent
     texts = {name: "" if getattr(intent, name) is None else str(getattr(intent, name)) for name in _LEAST}
-    flags = {name: YES if getattr(intent, name) else NO for name in ("quick_check", "paper", "adapters")}
+    flags = {name: YES if getattr(intent, name) else NO for name in FLAGS}
     return {
         **texts,
         **flags,
@@ -93,7 +96,7 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
     said: dict[str, Any] = {
         name: number(name, texts[name], least, may_be_empty=name in _MAY_BE_EMPTY) for name, least in _LEAST.items()
     }
-    said |= {name: texts[name] == YES for name in ("quick_check", "paper", "adapters")}
+    said |= {name: texts[name] == YES for name in FLAGS}
     said |= {
         "clip_model": texts["clip_model"].strip(),
         "grid": texts["grid"],

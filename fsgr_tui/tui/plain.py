@@ -74,10 +74,14 @@ def _harmless(text: str) -> str:
 @lru_cache(4096)
 def to_ascii(text: str) -> str:
     """Text in ASCII that takes as many cells."""
-    return "".join(
-        char if char.isascii() else _ASCII.get(char, "+" if "─" <= char <= "╿" else "?" * cell_len(char))
-        for char in text
-    )
+    return "".join(char if char.isascii() else _ASCII.get(char) or _like(char) for char in text)
+
+
+def _like(char: str) -> str:
+    if "─" <= char <= "╿":
+        return "+"
+    # Braille dots of a plot.
+    return "*" if "\u2801" <= char <= "\u28ff" else "?" * cell_len(char)
 
 
 def shows_unicode(stream: TextIO, environment: Mapping[str, str]) -> bool:

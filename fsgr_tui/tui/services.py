@@ -29,6 +29,7 @@ from fsgr_tui.tui.seen import JobsSeen
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
     from fsgr_tui.features.sample import Sample
+    from fsgr_tui.service.curves import Chart
     from fsgr_tui.service.extraction import ExtractRequest, Prepared
     from fsgr_tui.tui.remembered import Remembered
     from fsgr_tui.tui.screens.log import Lines
@@ -70,6 +71,7 @@ class Services:
         check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
         look: one image of a feature file, by its place in it, with the similarity to a patch when one is named.
         log: a job's log by line numbers; read from one thread at a time.
+        curves: a job's charts.
         resume: goes on with a job that has ended; gives the names of the jobs that were started.
         remove: deletes the run folder of a job that has ended.
         report: writes a job's page; gives its path.
@@ -91,6 +93,7 @@ class Services:
     check: Callable[[str, str, Tell], CheckReport]
     look: Callable[[str, int, tuple[int, int] | None], Sample]
     log: Callable[[str], Lines]
+    curves: Callable[[str], tuple[Chart, ...]]
     resume: Callable[[str], tuple[str, ...]]
     remove: Callable[[str], None]
     report: Callable[[str], str]
@@ -104,7 +107,7 @@ def real_services() -> Services:
         plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), save_plan=_told(_save_plan), preflight=_told(_preflight),
         start_steps=_told(_start_steps), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
         files=_told(_files), check=_told(_check), look=_told(_look),
-        log=_told(_log), resume=_told(_resume), remove=_told(_remove), report=_told(_report), remember=_remember, now=time.time,
+        log=_told(_log), curves=_told(_curves), resume=_told(_resume), remove=_told(_remove), report=_told(_report), remember=_remember, now=time.time,
     )  # fmt: skip
 
 
@@ -212,6 +215,13 @@ def _log(name: str) -> Lines:
     from fsgr_tui.jobs.lines import LineIndex
 
     return LineIndex(folder.find_run(name).log)
+
+
+def _curves(name: str) -> tuple[Chart, ...]:
+    from fsgr_tui.jobs import folder
+    from fsgr_tui.service import report
+
+    return report.collect(folder.find_run(name)).charts
 
 
 def _resume(name: str) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class JobsPlace(Place):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "Stop"),
         Binding("l", "log", "Log"),
+        Binding("m", "curves", "Curves"),
         Binding("u", "resume", "Go on"),
         Binding("o", "report", "Report"),
         Binding("x", "remove", "Delete"),
@@ -114,7 +115,7 @@ class JobsPlace(Place):
         status = self.chosen
         if action == "stop":
             return status is not None and not status.ended_for_good
-        if action in ("log", "report"):
+        if action in ("log", "report", "curves"):
             return status is not None
         if action == "resume":
             return (
@@ -153,6 +154,15 @@ class JobsPlace(Place):
 
         if self.chosen is not None:
             self.app.push_screen(LogScreen(self._services, self.chosen.name))
+
+    def action_curves(self) -> None:
+        """Draw the job's numbers, and those of other jobs of its kind."""
+        from fsgr_tui.tui.screens.curves import CurvesScreen
+
+        status = self.chosen
+        if status is not None:
+            others = [other.name for other in self._seen.statuses if other.kind == status.kind and other is not status]
+            self.app.push_screen(CurvesScreen(self._services, status.name, tuple(others)))
 
     def action_resume(self) -> None:
         """Go on with the job."""

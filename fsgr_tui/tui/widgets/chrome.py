@@ -76,19 +76,28 @@ class KeyLine(Words):
     def _keys_changed(self, screen: Screen[object]) -> None:
         if not self.is_attached or screen is not self.screen:
             return
+        keys: dict[str, tuple[str, str]] = {}
+        for active in screen.active_bindings.values():
+            if active.binding.show and active.enabled:
+                shown = self.app.get_key_display(active.binding), active.binding.description
+                keys.setdefault(active.binding.action, shown)
+        last = [key for action, key in keys.items() if action in EVERYWHERE]
+        room = self.size.width - 1 - sum(map(_cells, last))
         line = Text(" ")
-        seen = set()
-        # The place's own keys first; those that work everywhere after them.
-        for active in sorted(screen.active_bindings.values(), key=lambda active: active.binding.action in EVERYWHERE):
-            binding = active.binding
-            if not binding.show or not active.enabled or binding.action in seen:
-                continue
-            seen.add(binding.action)
-            key, words = self.app.get_key_display(binding), binding.description
-            if line.cell_len + cell_len(key) + cell_len(words) + 3 > self.size.width:
+        for key in (key for action, key in keys.items() if action not in EVERYWHERE):
+            # The place's own keys give way to those that work everywhere: help names them all.
+            room -= _cells(key)
+            if room < 0:
                 break
-            line.append(key, "bold").append(f" {words}  ", DIM)
+            line.append(key[0], "bold").append(f" {key[1]}  ", DIM)
+        for name, words in last:
+            line.append(name, "bold").append(f" {words}  ", DIM)
+        line.rstrip()
         self.say(line)
+
+
+def _cells(key: tuple[str, str]) -> int:
+    return cell_len(key[0]) + cell_len(key[1]) + 3
 
 
 class NoRoom(Words):

@@ -44,6 +44,8 @@ def draw(plan: Plan) -> Text:
     parts += [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
     if time_row:
         parts.append(Text(printable(time_row.why)))
+    if verdict.certainty:
+        parts.append(Text(printable(verdict.certainty), DIM))
     parts += [marked(MARK, flip, WAY_STYLES[verdict.mode], DIM) for flip in verdict.flips]
     parts += [marked("!", warning, WARN, WARN) for warning in verdict.warnings]
     return layout.lines(*parts)
