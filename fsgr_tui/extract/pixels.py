@@ -123,9 +123,12 @@ def _why_no_image(path: str) -> str:
 
 
 def _why_damaged(path: str, error: BaseException) -> str:
+    file = Path(path)
+    if file.is_symlink() and not file.exists():
+        return f"a link to {file.readlink()}, which is not there"
     if isinstance(error, FileNotFoundError):
         return "file not found"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    size = Path(path).stat().st_size
+    size = file.stat().st_size
     return f"damaged or cut off ({size:,} bytes): {error}"

@@ -17,11 +17,25 @@ DEFAULT_SPLITS = coco.KARPATHY_SPLITS
 
 
 class FoundImage(msgspec.Struct, frozen=True):
-    """An image file as a folder lists it."""
+    """An image file as a folder lists it; a link to nothing has no bytes."""
 
     name: str
     path: str
     bytes: int
+
+
+class Leftovers(msgspec.Struct, frozen=True):
+    """What lies in a folder of images and is no image file.
+
+    Attributes:
+        others: entries whose names are no images': other suffixes, sidecar files, folders.
+        no_files: folders and the like under images' names.
+        dead_links: links to nothing under images' names.
+    """
+
+    others: int
+    no_files: tuple[str, ...] = ()
+    dead_links: tuple[str, ...] = ()
 
 
 def split_folder(root: Path, split: str) -> Path:
@@ -29,8 +43,11 @@ def split_folder(root: Path, split: str) -> Path:
     return root if root.name == split and not (root / split).is_dir() else root / split
 
 
-def list_images(folder: Path) -> Iterator[FoundImage]:
+def list_images(folder: Path, *, dead_links: bool = False) -> Iterator[FoundImage]:
     """The image files of a folder, in no order; sidecar files and other files are left out.
+
+    Args:
+        dead_links: whether links to nothing that are named like images are listed too.
 
     Raises:
         MachineCannot: the folder cannot be read.
@@ -38,10 +55,35 @@ def list_images(folder: Path) -> Iterator[FoundImage]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if coco.is_image_name(entry.name) and entry.is_file():
+                if not coco.is_image_name(entry.name):
+                    continue
+                if _is_file(entry):
                     yield FoundImage(entry.name, entry.path, entry.stat().st_size)
+                elif dead_links and _leads_nowhere(entry):
+                    yield FoundImage(entry.name, entry.path, 0)
     except PermissionError as error:
         raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+
+
+def probe_leftovers(folder: Path) -> Leftovers:
+    """What lies in a folder beside its image files.
+
+    Raises:
+        MachineCannot: the folder cannot be read.
+    """
+    others = 0
+    strange: list[str] = []
+    dead: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not coco.is_image_name(entry.name):
+                    others += 1
+                elif not _is_file(entry):
+                    (dead if _leads_nowhere(entry) else strange).append(entry.path)
+    except PermissionError as error:
+        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+    return Leftovers(others, tuple(sorted(strange)), tuple(sorted(dead)))
 
 
 def count_folder(folder: Path) -> FolderCount:
@@ -56,7 +98,7 @@ def count_folder(folder: Path) -> FolderCount:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
-                if not coco.is_image_name(name) or not entry.is_file():
+                if not coco.is_image_name(name) or not _is_file(entry):
                     ignored += not coco.is_image_name(name)
                     continue
                 found += 1
@@ -162,6 +204,17 @@ def _splits_here(root: Path) -> tuple[str, ...]:
     """Published splits whose folders are in the root; the root itself when it is one."""
     here = tuple(name for name in coco.SPLITS if (root / name).is_dir())
     return here or ((root.name,) if root.name in coco.SPLITS else ())
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def _folders(root: Path) -> list[str]:

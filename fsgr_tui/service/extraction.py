@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from fsgr_tui.features.manifest import ROW_IDS, read_manifest
 from fsgr_tui.features.reader import open_hdf5
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
-from fsgr_tui.probes.dataset import split_folder
+from fsgr_tui.probes.dataset import probe_leftovers, split_folder
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
@@ -83,7 +82,8 @@ def prepare(request: ExtractRequest) -> Prepared:
     """
     tower = find_model(request.model.clip_model)
     shape = request.model.shape(tower)
-    selected = Selection(select_images(request.image_root, request.splits, request.id_pattern, request.annotations))
+    found = select_images(request.image_root, request.splits, request.id_pattern, request.annotations, dead_links=True)
+    selected = Selection(found)
     if request.ids is not None:
         selected = restricted(selected.images, request.ids)
     images, output = selected.images, Path(request.output)
@@ -102,7 +102,7 @@ def prepare(request: ExtractRequest) -> Prepared:
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = _require_space(output, need)
     require_packages("extract")
-    notices = (*selected.notices, *_left_out(request))
+    notices = (*selected.notices, *_left_out(request, images))
     return Prepared(request, tower, images, output, need, free, notices)
 
 
@@ -157,23 +157,20 @@ def _require_extendable(output: Path, ids: frozenset[int]) -> None:
         )
 
 
-def _left_out(request: ExtractRequest) -> tuple[str, ...]:
+def _left_out(request: ExtractRequest, images: tuple[Image, ...]) -> tuple[str, ...]:
     """What lies in the folders and is no image file, counted; names of images that lead to no file are worth a look."""
-    others, dead = 0, []
-    for split in coco.split_names(request.splits):
-        with os.scandir(split_folder(Path(request.image_root), split)) as entries:
-            for entry in entries:
-                if not coco.is_image_name(entry.name):
-                    others += 1
-                elif not entry.is_file():
-                    dead.append(entry.path)
+    root = Path(request.image_root)
+    left = [probe_leftovers(split_folder(root, split)) for split in coco.split_names(request.splits)]
     told = []
-    if others:
+    if others := sum(one.others for one in left):
         told.append(f"Left out as no images (other suffixes, sidecar files, folders): {others:,}.")
-    if dead:
+    if strange := [path for one in left for path in one.no_files]:
         told.append(
-            f"Left out although named like images, since they are links to nothing or folders: {len(dead):,}; first: {dead[0]}."
+            f"Left out although named like images, since they are no files: {len(strange):,}; first: {strange[0]}."
         )
+    dead = {path for one in left for path in one.dead_links}
+    if dead and (refused := [image.path for image in images if image.path in dead]):
+        told.append(f"Links to nothing among the images, which will be refused: {len(refused):,}; first: {refused[0]}.")
     return tuple(told)
 
 

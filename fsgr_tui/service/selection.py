@@ -19,6 +19,14 @@ from fsgr_tui.probes.dataset import list_images, require_folder, split_folder
 IdKind = Literal["auto", "image", "annotation"]
 ID_KINDS: tuple[IdKind, ...] = ("auto", "image", "annotation")
 
+_AN_ID = (
+    "An id is a whole number, of an image (9 for COCO_train2014_000000000009.jpg) or of a caption. "
+    "Write one a line, or save integers with numpy.save."
+)
+_PERHAPS_CAPTIONS = " If they are annotation (caption) ids, add --annotations to resolve them."
+# True annotation ids of COCO fall on some image's id in 14 of 100 cases, image ids in all: the two are far apart.
+_IMAGE_ID_SHARE = 0.9
+
 
 class Selection(msgspec.Struct, frozen=True):
     """The images of an extraction.
@@ -46,11 +54,14 @@ class IdList(msgspec.Struct, frozen=True):
 
 
 def select_images(
-    image_root: str, splits: Sequence[str], id_pattern: str = "", annotations: str = ""
+    image_root: str, splits: Sequence[str], id_pattern: str = "", annotations: str = "", *, dead_links: bool = False
 ) -> tuple[Image, ...]:
     """The images of the splits, in ascending order of their ids.
 
     A name's id is the one that the annotations give it, else the one that it carries by the rule or the pattern.
+
+    Args:
+        dead_links: whether links to nothing are images too, for a job that refuses bad images by name.
 
     Raises:
         BadRequest: a folder is missing or holds no images, a name carries no id, or two files carry the same one.
@@ -72,7 +83,7 @@ def select_images(
                 did_you_mean(split, here) or f"Folders there: {', '.join(here[:8]) or 'none'}.",
             )
         before = len(by_id)
-        for image in list_images(folder):
+        for image in list_images(folder, dead_links=dead_links):
             image_id = named.get(image.name, coco.image_id(image.name, pattern))
             if image_id is None:
                 unnamed.append(image.path)
@@ -106,11 +117,17 @@ def restricted(images: tuple[Image, ...], ids: IdList) -> Selection:
     wanted = _read_ids(Path(ids.path))
     here = {image.id: image for image in images}
     as_images = wanted & here.keys()
+    if ids.kind == "annotation" and not ids.annotations:
+        raise BadRequest(
+            f"--ids-are annotation: nothing tells which images the captions in {ids.path} belong to.",
+            "Add --annotations with the captions JSON, or its folder.",
+        )
     captioned = captioned_images(Path(ids.annotations)) if ids.annotations else {}
     as_annotations = wanted & captioned.keys()
     kind = ids.kind if ids.kind != "auto" else _kind(ids, wanted, as_images, as_annotations)
     if kind == "image":
-        _refuse_absent(ids.path, wanted - as_images, "no image here has")
+        maybe_captions = ids.kind == "auto" and not ids.annotations and len(as_images) < _IMAGE_ID_SHARE * len(wanted)
+        _refuse_absent(ids.path, wanted - as_images, "no image here has", _PERHAPS_CAPTIONS if maybe_captions else "")
         return Selection(tuple(image for image in images if image.id in wanted))
     _refuse_absent(ids.path, wanted - as_annotations, "no caption has")
     resolved = {captioned[number] for number in wanted}
@@ -152,7 +169,7 @@ def _kind(ids: IdList, wanted: set[int], as_images: set[int], as_annotations: se
     if len(as_annotations) > len(as_images):
         return "annotation"
     if not as_images:
-        hint = "" if ids.annotations else " If they are annotation (caption) ids, add --annotations to resolve them."
+        hint = "" if ids.annotations else _PERHAPS_CAPTIONS
         raise BadRequest(
             f"None of the {len(wanted):,} ids in {ids.path} is the id of an image here.",
             f"Look at --image-root and --split.{hint}",
@@ -160,32 +177,52 @@ def _kind(ids: IdList, wanted: set[int], as_images: set[int], as_annotations: se
     return "image"
 
 
-def _refuse_absent(path: str, absent: set[int], what: str) -> None:
+def _refuse_absent(path: str, absent: set[int], what: str, hint: str = "") -> None:
     if absent:
         shown = ", ".join(map(str, sorted(absent)[:10])) + (", ..." if len(absent) > 10 else "")
         raise BadRequest(
             f"{path} names {len(absent):,} ids that {what}: {shown}.",
-            "Look at --image-root, --split and --annotations.",
+            f"Look at --image-root, --split and --annotations.{hint}",
         )
 
 
 def _read_ids(path: Path) -> set[int]:
     try:
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-            if array.dtype.kind not in "iu":
-                raise BadRequest(f"{path} holds {array.dtype}, not ids.", "Save integers with numpy.save.")
-            ids = set(array.ravel().tolist())
-        else:
-            ids = {int(line) for line in path.read_text("utf-8").split() if line}
+        ids = _ids_of_array(path) if path.suffix == ".npy" else _ids_of_text(path)
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}.", "Look at --ids.") from None
-    except ValueError as error:
-        raise BadRequest(
-            f"{path} is no list of ids: {error}.", "Write one number a line, or save integers with numpy.save."
-        ) from None
+        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.", "Look at --ids.") from None
     if not ids:
         raise BadRequest(f"{path} names no id.", "Look at --ids.")
+    return ids
+
+
+def _ids_of_array(path: Path) -> set[int]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        # numpy raises ValueError for pickled objects as well as for text.
+        raise BadRequest(f"{path} is no plain NumPy array of numbers.", _AN_ID) from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        found = str(array.dtype) if isinstance(array, np.ndarray) else "several arrays"
+        raise BadRequest(f"{path} holds {found}, not ids.", _AN_ID)
+    return set(array.ravel().tolist())
+
+
+def _ids_of_text(path: Path) -> set[int]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise BadRequest(
+            f"{path} is no text, so no list of ids.", f"{_AN_ID} Such an array's name ends in .npy."
+        ) from None
+    ids = set()
+    for number, line in enumerate(lines, 1):
+        for word in line.split():
+            if not (word.isascii() and word.isdigit()):
+                named = coco.image_id(word)
+                meant = "" if named is None else f" If the image of that name is meant, its id is {named}."
+                raise BadRequest(f"{path}, line {number}: {word[:60]!r} is no id.", _AN_ID + meant)
+            ids.add(int(word))
     return ids
 
 

@@ -166,17 +166,34 @@ def test_a_converted_file_that_is_extended_still_tells_what_its_rows_went_throug
     assert (len(file), file.manifest.converted_from) == (36, ("float32",))
 
 
-def test_files_that_are_no_images_are_counted_and_dead_links_named(pictures, tmp_path):
+def test_files_that_are_no_images_are_counted_and_what_is_no_file_is_named(pictures, tmp_path):
     folder = pictures / "train2014"
     for name in ("._000000000042.jpg", ".DS_Store", "Thumbs.db", "notes.txt"):
         (folder / name).write_bytes(b"?")
     (folder / "__MACOSX").mkdir()
-    (folder / "000000000904.jpg").symlink_to("/nowhere")
+    (folder / "000000000904.jpg").mkdir()
     done = extract(pictures, tmp_path / "f.hdf5", "--dry-run")
     assert done.returncode == 0
     assert "8 images" in done.stderr
     assert "folders): 5." in done.stderr
-    assert f"1; first: {folder / '000000000904.jpg'}" in done.stderr
+    assert f"since they are no files: 1; first: {folder / '000000000904.jpg'}" in done.stderr
+
+
+def test_a_link_to_nothing_among_the_images_is_refused_by_name_with_the_reason(pictures, tmp_path):
+    folder = pictures / "train2014"
+    dead, circle = folder / "COCO_train2014_000000000904.jpg", folder / "COCO_train2014_000000000905.jpg"
+    dead.symlink_to("/nowhere/904.jpg")
+    circle.symlink_to(circle.name)
+    asked = extract(pictures, tmp_path / "f.hdf5", "--dry-run")
+    assert asked.returncode == 0
+    assert f"Links to nothing among the images, which will be refused: 2; first: {dead}" in asked.stderr
+    done = extract(pictures, tmp_path / "f.hdf5", "--json")
+    assert done.returncode == 1, done.stderr
+    assert f"refused: {dead}: a link to /nowhere/904.jpg, which is not there" in done.stderr
+    assert f"refused: {circle}: a link to {circle.name}, which is not there" in done.stderr
+    status = json.loads(done.stdout)
+    assert (status["result"]["images"], status["result"]["refused"]) == (8, 2)
+    assert not {904, 905} & set(FeatureFile(tmp_path / "f.hdf5").ids.tolist())
 
 
 def test_resuming_never_drops_images_that_the_file_has(demo_root, tmp_path):

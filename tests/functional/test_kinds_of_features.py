@@ -260,20 +260,44 @@ def asked_with_ids(demo_root, tmp_path, *flags):
 
 def test_lists_of_ids_that_do_not_fit_are_explained(demo_root, tmp_path):
     (tmp_path / "strange.txt").write_text("999999991\n999999992\n")
-    (tmp_path / "words.txt").write_text("VizWiz_val_1\n")
+    (tmp_path / "words.txt").write_text("9\nVizWiz_val_00000025.jpg\n")
+    (tmp_path / "binary.txt").write_bytes(b"\x93NUMPY\xff")
+    (tmp_path / "text.npy").write_text("9\n")
+    (tmp_path / "empty.npy").touch()
     np.save(tmp_path / "floats.npy", np.array([1.5]))
     images, _ = annotations(demo_root)
     (tmp_path / "some.txt").write_text(f"{images[0]}\n999999991\n")
     for name, word in (
         ("strange", "add --annotations"),
-        ("words", "no list of ids"),
+        ("words", "words.txt, line 2: 'VizWiz_val_00000025.jpg' is no id."),
+        ("words", "An id is a whole number"),
+        ("words", "If the image of that name is meant, its id is 25."),
         ("some", "999999991"),
         ("absent", "cannot be read"),
+        ("binary", "is no text"),
     ):
         done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / f"{name}.txt"))
         assert (done.returncode, word in done.stderr) == (2, True), done.stderr
+        assert "invalid literal" not in done.stderr
+    for name in ("text.npy", "empty.npy"):
+        done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / name))
+        assert (done.returncode, "no plain NumPy array of numbers" in done.stderr) == (2, True), done.stderr
     done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / "floats.npy"))
     assert (done.returncode, "float64" in done.stderr) == (2, True)
+
+
+def test_annotation_ids_that_fall_on_some_images_by_chance_get_the_hint_to_resolve_them(demo_root, tmp_path):
+    images, _ = annotations(demo_root)
+    (tmp_path / "ids.txt").write_text("\n".join(map(str, [*images[:1], *range(900_001, 900_010)])))
+    done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / "ids.txt"))
+    assert done.returncode == 2
+    assert "If they are annotation (caption) ids, add --annotations to resolve them." in done.stderr
+    # A list of images of which one is not here is none of captions.
+    (tmp_path / "ids.txt").write_text("\n".join(map(str, [*images[:19], 900_001])))
+    done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / "ids.txt"))
+    assert (done.returncode, "add --annotations" in done.stderr) == (2, False), done.stderr
+    done = asked_with_ids(demo_root, tmp_path, "--ids", str(tmp_path / "ids.txt"), "--ids-are", "annotation")
+    assert (done.returncode, "Add --annotations with the captions" in done.stderr) == (2, True), done.stderr
 
 
 def test_shards_merge_into_the_file_that_one_run_gives(demo_root, demo_features, tmp_path):
