@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -60,9 +61,9 @@ def start(
     Raises:
         MachineCannot: the run folder cannot be written.
     """
-    if run.adopted:
-        _become(run, argv, env or {})
     where = (cwd or Path.cwd()).absolute()
+    if run.adopted:
+        _become(run, argv, env or {}, where)
     spec = JobSpec(
         name=run.name,
         kind=kind,
@@ -131,11 +132,14 @@ def _start_runner(run: RunFolder, spec: JobSpec, lock: int) -> None:
     life.sign(lock, runner.pid)
 
 
-def _become(run: RunFolder, argv: Sequence[str], env: Mapping[str, str]) -> None:
-    spec = msgspec.structs.replace(run.read_spec(), argv=tuple(argv), step=False)
-    write_whole(run.spec, jsontext.encode(spec))
+def _become(run: RunFolder, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> NoReturn:
+    """Let this process become the child; the spec then names what really runs, which is what a resume needs."""
+    spec = run.read_spec()
+    changed = msgspec.structs.replace(spec, argv=tuple(argv), cwd=str(cwd), env={**spec.env, **env}, step=False)
+    write_whole(run.spec, jsontext.encode(changed))
     sys.stdout.flush()
     sys.stderr.flush()
+    os.chdir(cwd)
     os.execvpe(argv[0], list(argv), {**os.environ, **env})  # noqa: S606 - an argv list, no shell
 
 
@@ -151,6 +155,11 @@ def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM, *, firm: bool = Fa
         BadRequest: the job does not run, or not here.
     """
     status = run.read_status()
+    if status.backend == "slurm":
+        from fsgr_tui.jobs.slurm.cancel import Cancelling
+
+        Cancelling(run).ask(firm=firm)
+        return
     if status.life == "orphaned":
         _signal_orphans(run, status, number, firm=firm)
         return
@@ -199,7 +208,12 @@ def stop(run: RunFolder, gentle_s: float = GENTLE_S) -> JobStatus:
         BadRequest: the job does not run, or not here.
         MachineCannot: its processes cannot be ended.
     """
-    orphaned = run.read_status().life == "orphaned"
+    before = run.read_status()
+    if before.backend == "slurm":
+        from fsgr_tui.jobs.slurm.cancel import Cancelling
+
+        return Cancelling(run).stop(gentle_s)
+    orphaned = before.life == "orphaned"
     if gentle_s > 0:
         ask_to_stop(run)
     if gentle_s <= 0 or not _ends_within(run, gentle_s, orphaned=orphaned):
@@ -265,14 +279,15 @@ def _note_stopped(run: RunFolder) -> JobStatus:
         os.close(lock)
 
 
-def resume(run: RunFolder, spec: JobSpec) -> JobStatus:
+def resume(run: RunFolder, spec: JobSpec, seen: JobStatus) -> JobStatus:
     """Run a job that has ended once more, in the same folder; what it told before is kept in `attempt-N`.
 
     Args:
         spec: what to run: the job's own, or as the caller changed it so that it goes on.
+        seen: the status on which the wish rests; somebody else may have resumed the job since.
 
     Raises:
-        BadRequest: the job runs, or processes of it do.
+        BadRequest: the job runs, processes of it do, or it has been resumed since.
         MachineCannot: the run folder cannot be written.
     """
     try:
@@ -283,17 +298,13 @@ def resume(run: RunFolder, spec: JobSpec) -> JobStatus:
         raise MachineCannot(f"{run.lock} cannot be taken: {error.strerror}.", "Look at the folder's disk.") from None
     try:
         status = run.recorded_status()
+        if status.attempt != seen.attempt:
+            raise BadRequest(f"{run.name} has been resumed meanwhile.", f"Watch it with `fsgr-tui attach {run.name}`.")
         if not status.ended_for_good and run.survivors(status):
             raise BadRequest(
                 f"Processes of {run.name} go on without its runner.", f"End them first: fsgr-tui stop {run.name}"
             )
-        kept = run.folder / f"attempt-{status.attempt}"
-        kept.mkdir(exist_ok=True)
-        shutil.copy2(run.status, kept / run.status.name)
-        for path in (run.events, run.log):
-            if path.exists():
-                path.replace(kept / path.name)
-        run.log.touch()
+        keep_attempt(run, status)
         if spec != run.read_spec():
             write_whole(run.spec, jsontext.encode(spec))
         queued = first_status(spec, run, status.attempt + 1)
@@ -306,6 +317,17 @@ def resume(run: RunFolder, spec: JobSpec) -> JobStatus:
     finally:
         os.close(lock)
     return queued
+
+
+def keep_attempt(run: RunFolder, status: JobStatus) -> None:
+    """Put aside what an attempt told, so that the next one begins with empty files; OSError as of moving them."""
+    kept = run.folder / f"attempt-{status.attempt}"
+    kept.mkdir(exist_ok=True)
+    shutil.copy2(run.status, kept / run.status.name)
+    for path in (run.events, run.log):
+        if path.exists():
+            path.replace(kept / path.name)
+    run.log.touch()
 
 
 def remove(run: RunFolder) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import msgspec
 
-from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs import control
-from fsgr_tui.jobs.folder import RunFolder, all_runs, write_whole
+from fsgr_tui.jobs.child_spec import set_resume, spec_of
+from fsgr_tui.jobs.folder import RunFolder, all_runs
 
 
 def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tuple[RunFolder, ...]:
@@ -36,13 +35,19 @@ def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tupl
         )
     if status.state == "done" and not status.exit_code and not again:
         raise BadRequest(f"{run.name} ended well; there is nothing to go on with.", "--again runs it anew.")
+    if status.backend == "slurm":
+        from fsgr_tui.jobs.slurm.submit import resubmit
+
+        _going_on(run, spec, status, again=again)
+        resubmit(run)
+        return (run,)
     if anyway:
         spec = msgspec.structs.replace(spec, needs=())
-    control.resume(run, _going_on(run, spec, status, again=again))
+    control.resume(run, _going_on(run, spec, status, again=again), status)
     started = [run]
     for other in reversed(all_runs()):
         if _stopped_for(other, {each.name for each in started}):
-            control.resume(other, other.read_spec())
+            control.resume(other, other.read_spec(), other.read_status())
             started.append(other)
     return tuple(started)
 
@@ -50,8 +55,8 @@ def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tupl
 def _going_on(run: RunFolder, spec: JobSpec, status: JobStatus, *, again: bool) -> JobSpec:
     """The spec that goes on where the job was."""
     module = spec.argv[2] if len(spec.argv) > 2 and spec.argv[1] == "-m" else ""
-    if module in ("fsgr_tui.extract", "fsgr_tui.train") and len(spec.argv) == 4:
-        _set_resume(Path(spec.argv[3]))
+    if (child := spec_of(spec.argv)) is not None:
+        set_resume(child)
         return spec
     if module == "fsgr_tui" or status.started is None or again:
         return spec
@@ -59,18 +64,6 @@ def _going_on(run: RunFolder, spec: JobSpec, status: JobStatus, *, again: bool) 
         f"{run.name} runs a command of yours; whether that can go on where it was, only you know.",
         f"`fsgr-tui resume {run.name} --again` runs it anew, from its beginning: {printable(shlex.join(spec.argv))}",
     )
-
-
-def _set_resume(child_spec: Path) -> None:
-    """Have a child of this program go on with what is there."""
-    try:
-        document = jsontext.decode(child_spec.read_bytes(), dict[str, object])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise BadRequest(
-            f"{child_spec} cannot be read: {error}.", "Give the whole command again, with --resume."
-        ) from None
-    if "resume" in document:
-        write_whole(child_spec, jsontext.encode({**document, "resume": True, "overwrite": False}))
 
 
 def _stopped_for(run: RunFolder, names: set[str]) -> bool:

@@ -139,7 +139,7 @@ def _untrue(run: RunFolder, made: Path) -> list[str]:
 def _not_resumed(run: RunFolder) -> list[str]:
     if run.read_status().state != "interrupted":
         return []
-    control.resume(run, run.read_spec())
+    control.resume(run, run.read_spec(), run.read_status())
     faults = []
     if not wait_for(lambda: run.read_status().state == "done", 30):
         faults.append(f"resumed, it became {run.read_status().state}")

@@ -118,7 +118,7 @@ def test_after_a_reboot_a_job_is_interrupted_and_can_be_resumed():
     assert status.state == "interrupted"
     assert "was started anew while the job ran" in status.cause.text
     assert f"fsgr-tui resume {run.name}" in status.cause.advice
-    control.resume(run, run.read_spec())
+    control.resume(run, run.read_spec(), run.read_status())
     assert ended(run).state == "done"
 
 
@@ -180,7 +180,7 @@ def test_a_job_that_lost_its_runner_is_orphaned_and_can_be_stopped():
     assert status.state == "running"
     assert f"fsgr-tui stop {run.name}" in status.note
     with pytest.raises(BadRequest, match="go on without its runner"):
-        control.resume(run, run.read_spec())
+        control.resume(run, run.read_spec(), run.read_status())
     assert control.stop(run, 5).state == "stopped"
     assert is_gone(child)
     assert run.read_status().state == "stopped"

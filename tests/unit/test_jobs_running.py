@@ -72,6 +72,20 @@ def test_a_step_becomes_the_child_and_no_second_job(tmp_path, demo_root):
     assert run.read_spec().argv[1:3] == ("-m", "fsgr_tui.extract")
 
 
+def test_what_a_step_becomes_runs_where_and_with_what_it_is_told(tmp_path):
+    (tmp_path / "lab").mkdir()
+    becoming = (
+        "import sys; from pathlib import Path; from fsgr_tui.jobs import control; from fsgr_tui.jobs.folder import new_run\n"
+        "show = 'import os; print(os.getcwd(), os.environ[\"ODD\"])'\n"
+        "control.start(new_run('train'), 'train', (sys.executable, '-c', show), env={'ODD': 'set'}, cwd=Path(sys.argv[1]))\n"
+    )
+    run = new_run("train")
+    control.start(run, "train", (sys.executable, "-c", becoming, str(tmp_path / "lab")), step=True)
+    assert ended(run).state == "done"
+    assert run.log.read_text() == f"{tmp_path / 'lab'} set\n"
+    assert (run.read_spec().cwd, run.read_spec().env) == (str(tmp_path / "lab"), {"ODD": "set"})
+
+
 def test_only_the_first_job_of_a_steps_process_is_the_step(monkeypatch, tmp_path):
     monkeypatch.setenv(STEP_VARIABLE, str(tmp_path))
     assert new_run("extract").adopted
@@ -229,7 +243,7 @@ def test_what_runs_or_ended_well_is_not_resumed():
     with pytest.raises(BadRequest, match="has not ended"):
         resuming.resume(run, again=True)
     with pytest.raises(BadRequest, match="runs"):
-        control.resume(run, run.read_spec())
+        control.resume(run, run.read_spec(), run.read_status())
     control.stop(run, 0)
     good = started("print(1)")
     ended(good)
