@@ -173,6 +173,19 @@ class UsageSeen(msgspec.Struct, frozen=True):
     peak: Usage
 
 
+class JobPart(msgspec.Struct, frozen=True):
+    """One of several runners of a job (a shard, a step of a Slurm job) and how it stands; fields as of `JobStatus`."""
+
+    name: str
+    state: JobState
+    step: int = 0
+    total: int | None = None
+    host: str = ""
+    note: str = ""
+    attempt: int = 1
+    exit_code: int | None = None
+
+
 class JobStatus(msgspec.Struct, frozen=True):
     """How a job stands: the document that `--json` prints.
 
@@ -185,6 +198,7 @@ class JobStatus(msgspec.Struct, frozen=True):
         heartbeat: Unix time of the runner's last word.
         child_pid, child_start: the command's process, and when it started in clock ticks since boot.
         gpus: uuids of the GPUs that are held for it.
+        parts: its runners, where it has several: the shards of an extraction and what follows them.
     """
 
     name: str
@@ -215,6 +229,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     child_pid: int | None = None
     child_start: str = ""
     gpus: tuple[str, ...] = ()
+    parts: tuple[JobPart, ...] = ()
 
     @property
     def ended_for_good(self) -> bool:

@@ -113,6 +113,10 @@ class RunFolder:
             BadRequest: the folder holds no status.
         """
         status = self.recorded_status()
+        if status.backend == "slurm":
+            from fsgr_tui.jobs.slurm import standing
+
+            return standing.current(self, status)
         if status.ended_for_good:
             return status
         proof = life.prove(self.lock)
@@ -262,11 +266,14 @@ def _began(folder: str) -> int:
 
 
 def find_run(name: str) -> RunFolder:
-    """A job by its name, or by the beginning of it; "last" is the newest.
+    """A job by its name, or by the beginning of it; "last" is the newest; "NAME/shard-2" is a part of one.
 
     Raises:
         BadRequest: no such job, or several.
     """
+    name, inside, shard = name.partition("/")
+    if inside:
+        return _shard(find_run(name), shard)
     runs = all_runs()
     if name == "last" and runs:
         return runs[0]
@@ -279,6 +286,16 @@ def find_run(name: str) -> RunFolder:
         )
     near = did_you_mean(name, [run.name for run in runs])
     raise BadRequest(f"There is no job {name!r}.", near or "`fsgr-tui jobs` lists them.")
+
+
+def _shard(run: RunFolder, name: str) -> RunFolder:
+    """One runner of a job that has several."""
+    found = RunFolder(run.folder / name)
+    if not name.replace("-", "").isalnum() or not found.spec.exists():
+        here = sorted(path.parent.name for path in run.folder.glob("*/spec.json"))
+        said = did_you_mean(name, here) or (f"It has {', '.join(here[:8])}." if here else "It has only one part.")
+        raise BadRequest(f"{run.name} has no part {name!r}.", said)
+    return found
 
 
 def runner_pid(run: RunFolder) -> int | None:

@@ -1,0 +1,295 @@
+"""What a job asks of Slurm (a profile), and the batch script that says so: a file to read, and to submit by hand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.slurm import format_limit, parse_duration
+from fsgr_tui.core.units import GIB, Estimate, parse_size, printable
+
+TIME_MARGIN = 1.5
+"""On the slow end of an estimate. A limit that is too short costs another turn in the queue, one that is too long a
+later start; a job that reaches it goes on anyway."""
+
+START_S = 600
+"""Imports and weights from a shared disk, for hundreds of processes at once."""
+
+STEP_S = 600
+LIGHT_CPUS = 2
+PORT = 29500
+"""torchrun's own default for the rendezvous."""
+
+_JOB_NAME_CHARS = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_JOB_NAME = 100
+_OPTION = re.compile(r"--?[A-Za-z].*")
+_DURATION_WORDS = re.compile(r"(\d+(?:\.\d+)?)\s*(min|m|h|d)")
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job asks of Slurm: one table of the profiles' TOML file.
+
+    Attributes:
+        partition, account, qos, constraint: as of `sbatch`; empty for the site's own defaults.
+        light_partition: for merging and checking, which need no GPU; empty for the same.
+        gpus: per node; None for one where the partition has any.
+        gpu_type: as the site names it, e.g. "a100".
+        cpus: per node. memory: per node, e.g. "32GB"; empty for the site's default.
+        time: `4h`, `90min`, `2-00:00` or `04:00:00`; empty for one from the estimate.
+        nodes: more than one only for commands that torchrun can start.
+        at_once: how many tasks of an array may run at the same time; 0 for all.
+        signal_s: how long before its time limit a job is told to end its batch.
+        modules: for `module load`. conda: the environment to activate.
+        setup: shell lines before the command. extra: further options of sbatch.
+        python: the interpreter with this program; empty for the one that submits.
+    """
+
+    partition: str = ""
+    light_partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    gpus: int | None = None
+    gpu_type: str = ""
+    cpus: int = 4
+    memory: str = ""
+    time: str = ""
+    nodes: int = 1
+    at_once: int = 0
+    signal_s: int = 120
+    modules: tuple[str, ...] = ()
+    conda: str = ""
+    setup: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    python: str = ""
+
+    def checked(self, name: str) -> Profile:
+        """The profile, when all its values can be.
+
+        Raises:
+            BadRequest: one of them cannot; the message names it.
+        """
+        where = f"profile {name!r}"
+        for key in ("partition", "light_partition", "account", "qos", "constraint", "gpu_type"):
+            value = getattr(self, key)
+            if not value.isprintable() or " " in value:
+                raise BadRequest(f"{where}: {key} = {value!r} cannot be.", "Names in Slurm hold no spaces.")
+        for key, least in (("gpus", 0), ("cpus", 1), ("nodes", 1), ("at_once", 0), ("signal_s", 30)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise BadRequest(f"{where}: {key} = {value} cannot be.", f"It is at least {least}.")
+        for key in ("modules", "setup", "extra"):
+            if any("\n" in line for line in getattr(self, key)):
+                raise BadRequest(f"{where}: {key} holds a line break.", "Make it two entries of the list.")
+        for option in self.extra:
+            if not _OPTION.fullmatch(option.removeprefix("#SBATCH ")):
+                raise BadRequest(
+                    f"{where}: extra = {option!r} is no option of sbatch.", 'Write it like "--exclude=n3".'
+                )
+        _ = self.time_s, self.memory_bytes
+        return self
+
+    @property
+    def time_s(self) -> int | None:
+        """The time limit in seconds; None when it is to be suggested.
+
+        Raises:
+            BadRequest: it is no duration, or one that people read in two ways.
+        """
+        if not self.time:
+            return None
+        if match := _DURATION_WORDS.fullmatch(self.time.strip()):
+            return round(float(match[1]) * {"m": 60, "min": 60, "h": 3600, "d": 86400}[match[2]])
+        if re.fullmatch(r"\d+:\d+", self.time.strip()):
+            raise BadRequest(
+                f'time = "{self.time}" means minutes and seconds to Slurm.', "Write 4h, 90min, or all of 04:00:00."
+            )
+        try:
+            return parse_duration(self.time)
+        except ValueError:
+            raise BadRequest(
+                f'time = "{self.time}" is no time limit.', "Write 4h, 90min, 2-00:00 or 04:00:00."
+            ) from None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory per node; None for the site's default.
+
+        Raises:
+            BadRequest: it is no size.
+        """
+        return parse_size(self.memory) if self.memory else None
+
+
+LIGHT = {"gpus": 0, "gpu_type": "", "nodes": 1, "constraint": ""}
+
+
+def light(profile: Profile) -> Profile:
+    """The profile for merging and checking: no GPU, few CPUs, and their own partition where one is named."""
+    return msgspec.structs.replace(
+        profile, **LIGHT, cpus=min(profile.cpus, LIGHT_CPUS), partition=profile.light_partition or profile.partition
+    )
+
+
+def suggested_time_s(work: Estimate, most_s: int | None) -> int:
+    """A time limit for work of an estimated duration: its slow end with a margin, in steps of ten minutes.
+
+    Args:
+        most_s: the partition's own limit; None for none.
+    """
+    wanted = -(-round(work.high * TIME_MARGIN + START_S) // STEP_S) * STEP_S
+    return wanted if most_s is None else min(wanted, most_s)
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """One script.
+
+    Attributes:
+        what: one line that says what the job is.
+        name: the job's name in Slurm; see `job_name`.
+        folder: the run folder, absolute; of an array the folder that holds `shard-1`, `shard-2`, ...
+        output: Slurm's own log, absolute, with %-patterns for numbers.
+        workdir: working folder.
+        time_s: time limit.
+        tasks: how many tasks an array has; 0 for a single job.
+        python: the interpreter with this program.
+        profile_name: as the user calls it.
+    """
+
+    what: str
+    name: str
+    folder: str
+    output: str
+    workdir: str
+    profile: Profile
+    profile_name: str
+    time_s: int
+    python: str
+    tasks: int = 0
+
+
+def job_name(run: str, part: str) -> str:
+    """A name for Slurm: ASCII without spaces, whatever the run is called; by it a job is known again as ours."""
+    plain = _JOB_NAME_CHARS.sub("_", run.encode("ascii", "replace").decode())
+    return f"fsgr-{plain}"[:_LONGEST_JOB_NAME] + (f".{part}" if part else "")
+
+
+def script(batch: Batch) -> str:
+    """The batch script.
+
+    Raises:
+        BadRequest: a path cannot stand in a script.
+    """
+    profile = batch.profile
+    for path in (batch.folder, batch.output, batch.workdir):
+        if not path.isprintable() or '"' in path:
+            raise BadRequest(
+                f"{printable(path)} cannot stand in a batch script.", "Use a folder without quotes and line breaks."
+            )
+    # Module and conda are functions that only a login shell is sure to have.
+    shell = "#!/bin/bash -l" if profile.modules or profile.conda else "#!/bin/bash"
+    lines = [
+        shell,
+        f"# {printable(batch.what)}",
+        f"# Made by fsgr-tui for the profile {printable(batch.profile_name)!r}. It can be submitted by hand: sbatch THIS-FILE;",
+        "# what is finished is not done again.",
+        *(f"#SBATCH {option}" for option in options(batch)),
+        "",
+        *setup_lines(profile),
+        *(_rendezvous(profile) if profile.nodes > 1 else ()),
+        _command(batch),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def options(batch: Batch) -> tuple[str, ...]:
+    """The options of sbatch."""
+    profile = batch.profile
+    gpus = f"gpu:{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else f"gpu:{profile.gpus}"
+    memory = profile.memory_bytes
+    throttle = f"%{profile.at_once}" if profile.at_once else ""
+    asked = [
+        ("job-name", batch.name),
+        ("output", _quoted(batch.output)),
+        ("open-mode", "append"),
+        ("chdir", _quoted(batch.workdir)),
+        ("array", f"1-{batch.tasks}{throttle}" if batch.tasks else ""),
+        ("partition", profile.partition),
+        ("account", profile.account),
+        ("qos", profile.qos),
+        ("constraint", _quoted(profile.constraint) if profile.constraint else ""),
+        ("nodes", str(profile.nodes)),
+        ("ntasks-per-node", "1"),
+        ("cpus-per-task", str(profile.cpus)),
+        ("gres", gpus if profile.gpus else ""),
+        # Slurm's M is 2^20 bytes.
+        ("mem", f"{-(-memory // 2**20)}M" if memory else ""),
+        ("time", format_limit(batch.time_s)),
+        ("signal", f"B:USR1@{profile.signal_s}"),
+    ]
+    return (
+        *(f"--{name}={value}" for name, value in asked if value),
+        "--requeue",
+        *(option.removeprefix("#SBATCH ") for option in profile.extra),
+    )
+
+
+def setup_lines(profile: Profile) -> tuple[str, ...]:
+    """What has to happen in the shell before the command; the first failure ends the job."""
+    lines = [f"module load {shlex.quote(module)} || exit 1" for module in profile.modules]
+    if profile.conda:
+        lines.append(
+            f'eval "$("${{CONDA_EXE:-conda}}" shell.bash hook)" && conda activate {shlex.quote(profile.conda)} || exit 1'
+        )
+    return (*lines, *profile.setup)
+
+
+def _rendezvous(profile: Profile) -> tuple[str, ...]:
+    """What torchrun reads from its environment: every flag of it, with PET_ before its name."""
+    return (
+        'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        f'export PET_NNODES="$SLURM_JOB_NUM_NODES" PET_NPROC_PER_NODE={max(1, profile.gpus or 0)}',
+        'export PET_RDZV_BACKEND=c10d PET_RDZV_ID="$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"',
+        f'export PET_RDZV_ENDPOINT="$first:{PORT}"',
+    )
+
+
+def on_several_nodes(argv: Sequence[str], python: str) -> tuple[str, ...]:
+    """A Python command, started by torchrun on every node of its job.
+
+    Raises:
+        BadRequest: the command is no Python script.
+    """
+    words = list(argv)
+    if len(words) > 1 and re.fullmatch(r"(.*/)?python[0-9.]*", words[0]):
+        python, words = words[0], words[1:]
+    if not words[0].endswith(".py") and words[0] != "-m":
+        raise BadRequest(
+            f"{printable(argv[0])} on several nodes: only a Python script can be started by torchrun.",
+            "Write it as `python train.py ...`, or use a profile with nodes = 1.",
+        )
+    return ("srun", "--kill-on-bad-exit=1", python, "-m", "torch.distributed.run", *words)
+
+
+def _command(batch: Batch) -> str:
+    # The interpreter takes the place of this shell, so that signals for the batch reach it.
+    folder = shlex.quote(batch.folder) + ('/shard-"$SLURM_ARRAY_TASK_ID"' if batch.tasks else "")
+    return f"exec {shlex.quote(batch.python)} -m fsgr_tui.jobs.slurm.node {folder} {batch.profile.signal_s}"
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"'
+
+
+def escaped_pattern(folder: str) -> str:
+    """A folder as part of a file name pattern of sbatch, in which % begins a number."""
+    return folder.replace("%", "%%")
+
+
+def memory_words(count: int) -> str:
+    """Memory of a node, e.g. `64 GiB`."""
+    return f"{count / GIB:.0f} GiB"

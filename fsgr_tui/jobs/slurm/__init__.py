@@ -1,0 +1,1 @@
+"""Jobs in Slurm: submitting, watching, cancelling, and what runs on the node."""

@@ -1,0 +1,89 @@
+"""The file of Slurm profiles: one TOML table for each."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from platformdirs import user_config_path
+
+from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.units import printable
+
+PROFILES_VARIABLE = "FSGR_TUI_PROFILES"
+DEFAULT = "default"
+
+EXAMPLE = """[gpu]
+partition = "gpu"
+account = "vision"
+gpus = 1            # per node, which is per shard
+cpus = 8
+memory = "32GB"
+time = "4h"         # leave it out to have it suggested
+modules = ["cuda/12.4"]
+conda = "fsgr"
+extra = ["--exclude=n3"]
+"""
+
+
+def profiles_path() -> Path:
+    """Where profiles are: $FSGR_TUI_PROFILES, else slurm.toml in the user's configuration."""
+    named = os.environ.get(PROFILES_VARIABLE)
+    return Path(named) if named else user_config_path("fsgr-tui", appauthor=False) / "slurm.toml"
+
+
+def read_profile(name: str) -> tuple[str, Profile]:
+    """A profile by its name; without a name the one called "default", or the site's own defaults.
+
+    Returns:
+        Its name and its values.
+
+    Raises:
+        BadRequest: there is no such profile, or the file or a value in it cannot be.
+    """
+    path = profiles_path()
+    profiles = _profiles(path)
+    if not name and DEFAULT not in profiles:
+        return "site defaults", Profile()
+    wanted = name or DEFAULT
+    if wanted not in profiles:
+        known = list(profiles)
+        here = f"It has {', '.join(known)}." if known else f"Write it there:\n{EXAMPLE}"
+        raise BadRequest(
+            f"There is no profile {wanted!r} in {printable(str(path))}.", did_you_mean(wanted, known) or here
+        )
+    table = profiles[wanted]
+    unknown = [key for key in table if key not in Profile.__struct_fields__] if isinstance(table, dict) else []
+    if unknown:
+        raise BadRequest(
+            f"{printable(str(path))}, profile {wanted!r}: nothing reads the key {unknown[0]!r}.",
+            did_you_mean(unknown[0], list(Profile.__struct_fields__))
+            or f"Known: {', '.join(Profile.__struct_fields__)}.",
+        )
+    try:
+        return wanted, msgspec.convert(table, Profile).checked(wanted)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{printable(str(path))}, profile {wanted!r}: {error}.", "Mend that value.") from None
+
+
+def _profiles(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(
+            f"{printable(str(path))} cannot be read: {getattr(error, 'strerror', None) or error}.", "Look at the file."
+        ) from None
+    # Python 3.10 has no TOML reader of its own; the package tomli is the same one.
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        document: dict[str, Any] = toml.loads(text)
+    except ValueError as error:  # both readers' errors are ValueErrors
+        raise BadRequest(f"{printable(str(path))} is no valid TOML: {error}.", "Mend that place.") from None
+    return document
