@@ -61,6 +61,7 @@ class _Trained(NamedTuple):
     """What the training steps gave."""
 
     batch_size: int
+    step_fixed_s: float
     realtime: Estimate | Unknown
     precomputed: Estimate | Unknown
     realtime_memory: MemoryLine | Unknown
@@ -139,6 +140,7 @@ class _Bench:
             precomputed=trained.precomputed,
             realtime_batch=trained.batch_size,
             precomputed_batch=trained.batch_size,
+            step_fixed_s=trained.step_fixed_s,
             realtime_memory=trained.realtime_memory,
             precomputed_memory=trained.precomputed_memory,
         )
@@ -183,7 +185,7 @@ class _Bench:
         stored = file.ids.tolist()
         precomputed_rate = self._fitting(batch, lambda: steps.measure(precomputed, stored, batch, meter))
         precomputed_memory = steps.memory(precomputed, stored, batch, outside_bytes(self._device, spec.gpu_used_bytes))
-        return _Trained(batch, realtime_rate, precomputed_rate, realtime_memory, precomputed_memory)
+        return _Trained(batch, fixed_s, realtime_rate, precomputed_rate, realtime_memory, precomputed_memory)
 
     def _fitting(self, batch_size: int, measure: Callable[[], Estimate | Unknown]) -> Estimate | Unknown:
         """A rate, or why the GPU's memory does not allow it."""

@@ -109,7 +109,11 @@ def _training(measured: Calibration | None) -> tuple[GuideRow, ...]:
     realtime = epoch_s(captions, GUIDE_REALTIME_BATCH, GUIDE_REALTIME_STEP_S)
     precomputed = epoch_s(captions, GUIDE_PRECOMPUTED_BATCH, GUIDE_PRECOMPUTED_STEP_S)
     saved_h = EPOCHS * (realtime - precomputed) / 3600
-    rates = (measured.realtime, measured.precomputed) if measured else ()
+    rates = (
+        (measured.realtime_at(GUIDE_REALTIME_BATCH), measured.precomputed_at(GUIDE_PRECOMPUTED_BATCH))
+        if measured
+        else ()
+    )
     epochs = [captions / rate.likely if isinstance(rate, Estimate) else None for rate in rates] or [None, None]
     steps = [
         format_duration(batch / rate.likely) if isinstance(rate, Estimate) else ""

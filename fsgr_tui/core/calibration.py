@@ -13,6 +13,9 @@ from fsgr_tui.core.units import Estimate, Unknown
 
 CALIBRATION_SCHEMA = "fsgr-tui/calibration/1"
 
+LEAST_PAIR_SHARE = 0.1
+"""Share of a measured step that a pair costs at the least, whatever the fixed part seemed to be: both are noisy."""
+
 
 class MemoryLine(msgspec.Struct, frozen=True):
     """GPU memory of training as a line over the batch size, from the peaks of two batch sizes.
@@ -43,6 +46,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         write_bytes_per_s: of rows into a feature file on the features' file system, synced.
         read: rows/s of random reads there, the page cache dropped where that is allowed (`read_cold` tells).
         realtime, precomputed: caption pairs/s of training steps at `realtime_batch` and `precomputed_batch`.
+        step_fixed_s: seconds of a training step that do not depend on its batch (the optimizer's above all), which a small
+            batch pays for few pairs.
         realtime_memory, precomputed_memory: GPU memory; Unknown without a GPU.
         bottleneck: one sentence: what holds the rate down and what to do about it.
         decode_one: images/s of decoding and preprocessing with a single worker.
@@ -73,6 +78,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     read_cold: bool = False
     realtime_batch: int = 0
     precomputed_batch: int = 0
+    step_fixed_s: float = 0.0
     realtime_memory: MemoryLine | Unknown = Unknown("not measured")
     precomputed_memory: MemoryLine | Unknown = Unknown("not measured")
     bottleneck: str = ""
@@ -92,6 +98,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     schema: str = CALIBRATION_SCHEMA
 
+    def realtime_at(self, batch_size: int) -> Estimate | Unknown:
+        """Caption pairs/s of realtime training at a batch size."""
+        return _at_batch(self.realtime, self.realtime_batch, batch_size, self.step_fixed_s)
+
+    def precomputed_at(self, batch_size: int) -> Estimate | Unknown:
+        """Caption pairs/s of precomputed training at a batch size."""
+        return _at_batch(self.precomputed, self.precomputed_batch, batch_size, self.step_fixed_s)
+
     @property
     def file_name(self) -> str:
         """Where it is kept: one name for each machine, device and model, readable at its beginning."""
@@ -101,6 +115,22 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         key = f"{self.machine}\0{self.device}\0{self.clip_model}"
         words = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.clip_model}-{self.device}").strip("-")[:80]
         return f"{words}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:12]}.json"
+
+
+def _at_batch(rate: Estimate | Unknown, measured: int, wanted: int, fixed_s: float) -> Estimate | Unknown:
+    """A rate measured at one batch size, at another: what a step costs in any case is shared by more pairs, or fewer.
+
+    The span goes from the rate as it was measured to the scaled one, so that it holds the truth if the scaling does not.
+    """
+    if isinstance(rate, Unknown) or not measured or measured == wanted or fixed_s <= 0:
+        return rate
+
+    def scaled(pairs_per_s: float) -> float:
+        pair_s = max(1 / pairs_per_s - fixed_s / measured, LEAST_PAIR_SHARE / pairs_per_s)
+        return 1 / (pair_s + fixed_s / wanted)
+
+    low, likely, high = scaled(rate.low), scaled(rate.likely), scaled(rate.high)
+    return Estimate(min(rate.low, low), likely, max(rate.high, high), rate.unit, rate.basis)
 
 
 def machine_words(host: Host) -> str:
@@ -132,6 +162,8 @@ def _value(name: str, value: Any, kind: Any) -> Any:
         is_unknown = isinstance(value, dict) and "unknown" in value
         kind = Unknown if is_unknown else next(each for each in get_args(kind) if each is not Unknown)
     read = msgspec.convert(value, kind)
+    if isinstance(read, float) and not 0 <= read < float("inf"):
+        raise msgspec.ValidationError(f"`{name}` is no duration: {read}")
     if isinstance(read, Estimate) and not 0 < read.low <= read.likely <= read.high < float("inf"):
         raise msgspec.ValidationError(f"`{name}` is no rate: {read.low} to {read.high}, likely {read.likely}")
     return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fsgr_tui.core import timing
+from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.plan import ModelPlan, TimePlan
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.tower import FeatureShape, Tower
@@ -17,7 +18,15 @@ def time_plan(situation: Situation, alone: Tower | None = None) -> TimePlan:
     intent, dataset = situation.intent, situation.dataset
     gpu, cpus, measured = situation.gpu, situation.machine.host.cpus.count, situation.measured_for(tower)
     rate = timing.extraction_rate(tower, gpu, cpus, situation.workers, measured)
-    pairs = timing.pair_rates(tower, gpu, cpus, situation.workers, adapters=intent.adapters, measured=measured)
+    pairs = timing.pair_rates(
+        tower,
+        gpu,
+        cpus,
+        situation.workers,
+        adapters=intent.adapters,
+        measured=measured,
+        batches=(intent.batch_size or GUIDE_REALTIME_BATCH, intent.batch_size or GUIDE_PRECOMPUTED_BATCH),
+    )
     extraction = rate.seconds_for(dataset.images)
     realtime, precomputed = (each.seconds_for(dataset.captions) for each in (pairs.realtime, pairs.precomputed))
     pixels, resizing = pairs.pixels.seconds_for(dataset.captions), _resizing(situation, tower)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fsgr_tui.core.calibration import Calibration
+from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.gpus import compute_share, model_of
 from fsgr_tui.core.machine import Gpu, Machine
 from fsgr_tui.core.tower import Tower
@@ -109,20 +110,25 @@ def pair_rates(
     *,
     adapters: bool,
     measured: Calibration | None = None,
+    batches: tuple[int, int] = (GUIDE_REALTIME_BATCH, GUIDE_PRECOMPUTED_BATCH),
 ) -> PairRates:
     """Caption pairs per second of training in the three ways.
 
     Realtime encodes one image a pair (three times the forward pass when adapters are trained inside the tower) and
     cannot outrun the decoding. The caption model's own share is scaled from the A100 log; all of it is a guess until
     it is measured here. A measurement holds for a frozen tower; with adapters only its precomputed rate is taken.
+
+    Args:
+        batches: of realtime and of precomputed training; measured rates are scaled to them.
     """
     encode = encode_rate(tower, gpu, cpus)
     if measured and isinstance(measured.encode, Estimate):
         encode = measured.encode
     model_s = _caption_model_s(gpu, cpus)
     precomputed = Estimate(1 / model_s.high, 1 / model_s.likely, 1 / model_s.low, "pairs/s", "guess")
-    if measured and isinstance(measured.precomputed, Estimate):
-        precomputed = measured.precomputed
+    known = measured.precomputed_at(batches[1]) if measured else None
+    if isinstance(known, Estimate):
+        precomputed = known
         model_s = precomputed.seconds_for(1)
     passes = 3 if adapters else 1
     on_device = Estimate(
@@ -137,8 +143,9 @@ def pair_rates(
         decode = measured.decode
     realtime = msgspec.structs.replace(slower(on_device, decode), basis="guess")
     pixels = msgspec.structs.replace(slower(on_device, resized_rate(workers)), basis="guess")
-    if measured and isinstance(measured.realtime, Estimate) and not adapters:
-        realtime = measured.realtime
+    known = measured.realtime_at(batches[0]) if measured else None
+    if isinstance(known, Estimate) and not adapters:
+        realtime = known
         pixels = _no_slower(pixels, realtime)
     return PairRates(realtime, precomputed, pixels)
 

@@ -17,7 +17,7 @@ from fsgr_tui.core.bench import (
 )
 from fsgr_tui.core.calibration import MemoryLine
 from fsgr_tui.core.units import Estimate, Unknown
-from tests.fakes.calibration import rate
+from tests.fakes.calibration import make_calibration, rate
 
 
 def test_a_rate_is_lowest_median_and_highest_of_five_windows():
@@ -108,3 +108,24 @@ def test_a_scratch_folder_tells_its_host_and_process():
     assert scratch_pid(name, "node8") is None
     assert scratch_pid("coco.hdf5", "gpu node/7") is None
     assert scratch_pid(".fsgr-tui-bench.gpu_node_7.", "gpu node/7") is None
+
+
+def test_a_rate_at_a_small_batch_is_scaled_to_the_batch_that_is_planned():
+    # A step takes 0.6 s whatever its batch and 0.2 s a pair: at batch 3 that is 2.5 pairs/s, at batch 64 4.78.
+    measured = make_calibration(realtime=rate(2.4, 2.5, 2.6, "pairs/s"), realtime_batch=3, step_fixed_s=0.6)
+    scaled = measured.realtime_at(64)
+    assert scaled.likely == pytest.approx(64 / (0.6 + 64 * 0.2))
+    assert scaled.low == 2.4
+    assert scaled.low <= scaled.likely <= scaled.high
+    assert measured.realtime_at(3) == measured.realtime
+
+
+def test_a_fixed_part_that_seems_larger_than_the_step_gives_no_endless_rate():
+    measured = make_calibration(precomputed=rate(9, 10, 11, "pairs/s"), precomputed_batch=2, step_fixed_s=5.0)
+    scaled = measured.precomputed_at(150)
+    assert 0 < scaled.likely < 150 / 5.0
+    assert scaled.low <= scaled.likely <= scaled.high
+
+
+def test_a_rate_that_was_not_measured_stays_unknown_at_every_batch():
+    assert make_calibration(realtime=Unknown("no time"), step_fixed_s=1.0).realtime_at(64) == Unknown("no time")
