@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from fsgr_tui.core.calibration import Calibration
-from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.gpus import compute_share, model_of
+from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.machine import Gpu, Machine
 from fsgr_tui.core.tower import Tower
 from fsgr_tui.core.units import Basis, Estimate, Unknown
