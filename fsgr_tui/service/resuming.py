@@ -41,11 +41,6 @@ def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tupl
         _going_on(run, spec, status, again=again)
         resubmit(run)
         return (run,)
-    if status.backend == "slurm":
-        from fsgr_tui.jobs.slurm.submit import resubmit
-
-        resubmit(run)
-        return (run,)
     if anyway:
         spec = msgspec.structs.replace(spec, needs=())
     control.resume(run, _going_on(run, spec, status, again=again), status)
