@@ -1,4 +1,4 @@
-"""What all tests share: run folders of their own, one demo data set, one extracted feature file."""
+"""What all tests share: folders of their own for runs and for what is remembered, one demo data set, one feature file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,37 @@ from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.manifest import Manifest
 
 
+def own_folders(parent: Path) -> dict[str, str]:
+    """The variables that keep the program away from the user's own folders."""
+    return {
+        "FSGR_TUI_RUNS": str(parent / "runs"),
+        "FSGR_TUI_STATE": str(parent / "fsgr-tui"),
+        "XDG_STATE_HOME": str(parent / "state"),
+        "XDG_CACHE_HOME": str(parent / "cache"),
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_user(tmp_path_factory):
+    """Fixtures of more than one test, too, leave the user's folders alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in own_folders(tmp_path_factory.mktemp("session")).items():
+            patch.setenv(name, folder)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_runs(tmp_path_factory, monkeypatch):
-    """Jobs of tests go into folders of their own, never into the user's."""
-    folder = tmp_path_factory.mktemp("runs")
-    monkeypatch.setenv("FSGR_TUI_RUNS", str(folder))
-    return folder
+    """Jobs of a test, and what the program remembers, go into folders of its own; returns that of the jobs.
+
+    What the user's own folders hold would change results: a bench's rates go into a plan, and so do remembered counts.
+    """
+    parent = tmp_path_factory.mktemp("user")
+    for name, folder in own_folders(parent).items():
+        monkeypatch.setenv(name, folder)
+    runs = parent / "runs"
+    runs.mkdir()
+    return runs
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +81,6 @@ def demo_features(demo_root, tmp_path_factory) -> Path:
     done = run_cli(
         "extract", "--image-root", str(demo_root / "images"), "--split", "karpathy", "--output-path", str(path),
         "--clip-model", "fsgr-demo-16", "--weights", "random:0", "--precision", "fp32", "--batch-size", "16",
-        env={"FSGR_TUI_RUNS": str(tmp_path_factory.mktemp("session-runs"))},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return path
