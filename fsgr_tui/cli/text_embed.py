@@ -18,7 +18,9 @@ from fsgr_tui.service import embedding
     help="Write the text embeddings of class names as a bare tensor (classes, width), averaged over prompts.",
 )
 @click.option("--classes", type=click.Path(), required=True, help="Text file with one class name a line.")
-@click.option("--output", type=click.Path(), required=True, help="The tensor file, ending in .pth.")
+@click.option(
+    "--output", "--output-path", "output", type=click.Path(), required=True, help="The tensor file, ending in .pth."
+)
 @click.option("--clip-model", default="ViT-B/16", show_default=True, help="CLIP model, in either spelling.")
 @click.option(
     "--weights", default="openai", show_default=True, help="open_clip tag, weights file, or random:SEED (untrained)."

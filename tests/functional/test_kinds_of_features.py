@@ -143,6 +143,13 @@ def test_text_embeddings_are_a_bare_tensor_of_unit_rows(tmp_path):
     assert (again.returncode, "exists already" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("flag", ["--output-path", "--output_path"])
+def test_text_embed_names_its_output_as_extract_does_too(tmp_path, flag):
+    (tmp_path / "classes.txt").write_text("one\n")
+    done = run_cli("text-embed", "--classes", str(tmp_path / "classes.txt"), flag, str(tmp_path / "t.pth"), *TOWER[:4])
+    assert (done.returncode, (tmp_path / "t.pth").is_file()) == (0, True), done.stderr
+
+
 def test_few_classes_are_warned_about_since_the_script_needs_twenty(tmp_path):
     (tmp_path / "classes.txt").write_text("one\ntwo\n")
     done = run_cli(
