@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fsgr_tui.cli import follow, options, plan, text
+from fsgr_tui.cli import follow, options, plan_view, text
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_INTERRUPTED, EXIT_OK
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.training import MODES
@@ -41,7 +41,7 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
     _say(f"{images} images, {format_bytes(facts['image_bytes'])}, {facts['captions']:,} captions")
     _step(2, "Plan")
     made = planning.plan(demo.intent, demo.image_root, f"{demo.root}/features")
-    _say(f"{plan.TITLES[made.recommendation.mode]}: {made.recommendation.reason}")
+    _say(f"{plan_view.TITLES[made.recommendation.mode]}: {made.recommendation.reason}")
     estimate = service.estimated_bytes(demo, images)
     _say(
         f"estimate: {format_bytes(estimate)} of features, {format_duration(made.time.extraction.likely)} ({made.time.extraction.basis})"
@@ -57,11 +57,16 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
     report = checking.with_recompute(report, _followed(checking.start_recompute(demo.check())))
     _say(report.headline)
     trained: dict[str, dict[str, Any]] = {}
-    for number, mode in enumerate(MODES, 5):
-        _step(number, f"Train a small captioner, {mode}")
-        trained[mode] = _job(training.start(training.prepare(demo.training(mode))))
+    wanted = [(str(mode), str(mode), demo.training(mode)) for mode in MODES]
+    wanted.append(
+        (service.CONTROL, "control: every image has another one's features", demo.training("precomputed", control=True))
+    )
+    for number, (name, title, request) in enumerate(wanted, 5):
+        _step(number, f"Train a small captioner, {title}")
+        done = trained[name] = _job(training.start(training.prepare(request)))
         _say(
-            f"{trained[mode]['steps']} steps, loss {trained[mode]['first_loss']:.2f} to {trained[mode]['last_loss']:.2f}"
+            f"{done['steps']} steps, loss {done['first_loss']:.2f} to {done['last_loss']:.2f}, "
+            f"CIDEr-D {done['best']['value'] or 0:.2f}"
         )
     result = service.DemoResult(
         demo.root, clip_model, weights, estimate, extracted, report, trained, round(time.monotonic() - began, 1)
@@ -82,6 +87,8 @@ def _show(result: service.DemoResult, images: int) -> None:
     )
     text.echo()
     text.table(service.summary(result), ("", "realtime", "precomputed", "V100 realtime", "V100 precomputed"))
+    text.echo()
+    text.paragraph(service.verdict(result))
     for sample in result.train["precomputed"].get("samples", [])[:1]:
         text.echo()
         text.paragraph(

@@ -159,6 +159,8 @@ def command(
     text.echo(
         f"{request.mode}: {prepared.needed:,} annotated images, all of them there ({prepared.captions})", sys.stderr
     )
+    for notice in prepared.notices:
+        text.echo(f"  {printable(notice)}", sys.stderr)
     run = training.start(prepared)
     if detach:
         text.echo(run.name)

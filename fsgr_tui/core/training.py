@@ -90,7 +90,8 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
         patience: ends the epochs of a kind after so many without a better one; None for never.
         keep: checkpoints of the newest so many epochs are kept beside the last and the best.
         save_s: seconds of training that a power cut may cost at most: the last checkpoint is written so often.
-        java: METEOR, SPICE and the original tokenizer at the end of the run: auto where Java works, always, or never.
+        java: a Java that works, for METEOR, SPICE and the original tokenizer at the end of the run; empty to leave them out.
+        java_needed: whether a fault there ends the run badly, instead of being warned of.
         workers: loader processes (precomputed) or decoding threads (realtime); 0 loads between the steps.
         precision: arithmetic of the captioner on a GPU; auto is bf16 where the GPU has it, else fp16. A CPU takes fp32.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -128,7 +129,8 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     patience: int | None = None
     keep: int = 0
     save_s: float = 600.0
-    java: UseJava = "auto"
+    java: str = ""
+    java_needed: bool = False
     workers: int = 2
     seed: int = 0
     precision: Precision = "auto"

@@ -21,13 +21,14 @@ from fsgr_tui.core.guide import (
     GUIDE_REALTIME_STEP_S,
 )
 from fsgr_tui.core.training import Adapters, BestBy, CaptionerSize, Mode, SelfCritical, TrainSpec, UseJava
-from fsgr_tui.core.units import format_bytes, format_duration
+from fsgr_tui.core.units import Unknown, format_bytes, format_duration
 from fsgr_tui.features.captions import Captions, read_captions
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
+from fsgr_tui.probes.java import probe_java
 from fsgr_tui.probes.models import find_model
 from fsgr_tui.service.markdown import Rows
 from fsgr_tui.service.model_choice import TOWER_PACKAGES, for_child, require_packages, require_weights
@@ -90,12 +91,16 @@ class PreparedTraining(msgspec.Struct, frozen=True):
     Attributes:
         needed: annotated images.
         captions: the kind of the captions, in words.
+        java: for METEOR and the original tokenizer at the end; empty to leave them out.
+        notices: what a person should know before it starts.
     """
 
     request: TrainRequest
     needed: int
     images: tuple[Image, ...] = ()
     captions: str = ""
+    java: str = ""
+    notices: tuple[str, ...] = ()
 
 
 def prepare(request: TrainRequest) -> PreparedTraining:
@@ -119,8 +124,14 @@ def prepare(request: TrainRequest) -> PreparedTraining:
             "It is the batch of all of them together; use a multiple.",
         )
     captions = read_captions(Path(request.annotation_folder))
-    needed = captions.image_ids
     _require_output(request)
+    images = _require_data(request, captions)
+    java, notices = _java(request)
+    return PreparedTraining(request, len(captions.image_ids), images, captions.kind, java, notices)
+
+
+def _require_data(request: TrainRequest, captions: Captions) -> tuple[Image, ...]:
+    """Make sure that every captioned image is there; the pictures that are to be decoded."""
     if request.mode == "precomputed":
         if request.adapters is not None:
             raise BadRequest(
@@ -128,13 +139,33 @@ def prepare(request: TrainRequest) -> PreparedTraining:
                 "Use --mode realtime (from a pixel cache, if you like), or leave --adapter-b and --adapter-e out.",
             )
         _require_features(request.features, captions)
-        return PreparedTraining(request, len(needed), (), captions.kind)
+        return ()
     find_model(request.model.clip_model)
     require_weights(request.model.weights)
     if request.pixels:
         _require_rows(request.pixels, "pixels", captions)
-        return PreparedTraining(request, len(needed), (), captions.kind)
-    return PreparedTraining(request, len(needed), _realtime_images(request, captions), captions.kind)
+        return ()
+    return _realtime_images(request, captions)
+
+
+def _java(request: TrainRequest) -> tuple[str, tuple[str, ...]]:
+    """The Java for the scores at the end, looked for before hours are spent; and what to say when there is none.
+
+    Raises:
+        MachineCannot: it is asked for and does not work.
+    """
+    if request.java == "never" or not request.evaluate:
+        return "", ()
+    found = probe_java()
+    if not isinstance(found.version, Unknown):
+        return found.path, ()
+    why = f"{found.path or 'java'}: {found.version.reason}"
+    if request.java == "always":
+        raise MachineCannot(
+            f"METEOR and the Penn Treebank tokenizer would fail at the end of the run ({why}).",
+            "Install a Java runtime (8 or later), or leave --java always out: CIDEr-D, BLEU and ROUGE-L need none.",
+        )
+    return "", (f"METEOR is left out ({why}); CIDEr-D, BLEU and ROUGE-L need no Java.",)
 
 
 def start(prepared: PreparedTraining) -> RunFolder:
@@ -170,7 +201,8 @@ def start(prepared: PreparedTraining) -> RunFolder:
         patience=request.patience,
         keep=request.keep,
         save_s=request.save_s,
-        java=request.java,
+        java=prepared.java,
+        java_needed=request.java == "always",
         workers=request.workers,
         seed=request.seed,
         precision=request.model.precision,

@@ -8,11 +8,9 @@ download; without them it is left out.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import msgspec
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.train.metrics import Captions, References, score
 
-_LOOK_S = 20.0
 _LONGEST_S = 1800.0
 
 # Decimal points and UTF-8, whatever the locale says.
@@ -35,41 +32,6 @@ _PUNCTUATION = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Java:
-    """A Java that works.
-
-    Attributes:
-        program: its path.
-        version: the first line that it says of itself.
-    """
-
-    program: str
-    version: str
-
-
-def find_java() -> Java | str:
-    """The Java of PATH, or one sentence that says why there is none."""
-    program = shutil.which("java")
-    if program is None:
-        return "there is no `java` in PATH"
-    try:
-        done = subprocess.run(
-            [program, "-version"],
-            capture_output=True,
-            text=True,
-            timeout=_LOOK_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{program} does not run: {error}"
-    said = (done.stderr or done.stdout).strip().split("\n")[0]
-    if done.returncode:
-        return f"{program} does not run: exit code {done.returncode}{f', {said}' if said else ''}"
-    return Java(program, said)
-
-
 def package_folder() -> Path | None:
     """Where `pycocoevalcap` lies; None when it is not installed."""
     spec = find_spec("pycocoevalcap")
@@ -77,10 +39,11 @@ def package_folder() -> Path | None:
     return Path(places[0]) if places else None
 
 
-def java_scores(java: Java, captions: Captions, references: References) -> dict[str, float]:
+def java_scores(java: str, captions: Captions, references: References) -> dict[str, float]:
     """Score as the field's evaluation does, with the tokenizer of the Penn Treebank.
 
     Args:
+        java: the program.
         captions: one caption an image, as text.
         references: as people wrote them; the same images.
 
@@ -106,14 +69,14 @@ def java_scores(java: Java, captions: Captions, references: References) -> dict[
     return scores
 
 
-def ptb_words(java: Java, folder: Path, sentences: Sequence[str]) -> list[str]:
+def ptb_words(java: str, folder: Path, sentences: Sequence[str]) -> list[str]:
     """Sentences as words of the Penn Treebank tokenizer in lower case, punctuation left out, spaces between."""
     with tempfile.TemporaryDirectory(prefix="fsgr-ptb-") as room:
         source = Path(room) / "captions.txt"
         source.write_text("".join(" ".join(sentence.split()) + "\n" for sentence in sentences), "utf-8")
         archive = folder / "tokenizer" / "stanford-corenlp-3.4.1.jar"
         tokenizer = "edu.stanford.nlp.process.PTBTokenizer"
-        argv = [java.program, *_PLAIN, "-cp", str(archive), tokenizer]
+        argv = [java, *_PLAIN, "-cp", str(archive), tokenizer]
         out = _run([*argv, "-preserveLines", "-lowerCase", "-encoding", "UTF-8", str(source)], "the tokenizer")
     lines = out.split("\n")[: len(sentences)]
     if len(lines) < len(sentences):
@@ -128,21 +91,21 @@ def has_spice_models(folder: Path) -> bool:
     return any((folder / "spice" / "lib").glob("stanford-corenlp-*-models.jar"))
 
 
-def _meteor(java: Java, folder: Path, captions: Captions, references: References) -> float:
+def _meteor(java: str, folder: Path, captions: Captions, references: References) -> float:
     """METEOR 1.5 over all captions, with the settings of the field's evaluation."""
     lines = []
     for image, caption in captions.items():
         fields = [*references[image], caption]
         lines.append(" ||| ".join(["SCORE", *(field.replace("|||", " ") for field in fields)]))
     archive = folder / "meteor" / "meteor-1.5.jar"
-    argv = [java.program, *_PLAIN, _METEOR_MEMORY, "-jar", str(archive), "-", "-", "-stdio", "-l", "en", "-norm"]
+    argv = [java, *_PLAIN, _METEOR_MEMORY, "-jar", str(archive), "-", "-", "-stdio", "-l", "en", "-norm"]
     # One question after the other would wait for each answer; the program reads all of them and answers in order.
     counts = _lines(_run(argv, "METEOR", "\n".join(lines) + "\n"), len(lines), "METEOR")
     answer = _lines(_run(argv, "METEOR", " ||| ".join(["EVAL", *counts]) + "\n"), len(lines) + 1, "METEOR")
     return float(answer[-1])
 
 
-def _spice(java: Java, folder: Path, captions: Captions, references: References) -> float:
+def _spice(java: str, folder: Path, captions: Captions, references: References) -> float:
     """SPICE 1.0: the mean F over all captions."""
     asked = [
         {"image_id": image, "test": caption, "refs": list(references[image])} for image, caption in captions.items()
@@ -151,7 +114,7 @@ def _spice(java: Java, folder: Path, captions: Captions, references: References)
         source, target = Path(room) / "in.json", Path(room) / "out.json"
         source.write_bytes(msgspec.json.encode(asked))
         archive = folder / "spice" / "spice-1.0.jar"
-        argv = [java.program, *_PLAIN, _SPICE_MEMORY, "-jar", str(archive), str(source), "-out", str(target), "-silent"]
+        argv = [java, *_PLAIN, _SPICE_MEMORY, "-jar", str(archive), str(source), "-out", str(target), "-silent"]
         _run(argv, "SPICE")
         answers = msgspec.json.decode(target.read_bytes())
     values = [entry["scores"]["All"]["f"] for entry in answers]

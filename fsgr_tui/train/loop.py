@@ -6,16 +6,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor
 
 from fsgr_tui.core.child import Stopper
-from fsgr_tui.core.errors import EXIT_OK, BadRequest, FoundFaults, Problem
+from fsgr_tui.core.errors import EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.features.annotations import Annotations
@@ -26,10 +23,11 @@ from fsgr_tui.train.data import GridSource
 from fsgr_tui.train.device import Memory
 from fsgr_tui.train.evaluate import Evaluation
 from fsgr_tui.train.guard import LossGuard
-from fsgr_tui.train.java import Java, java_scores
 from fsgr_tui.train.learner import Learner
+from fsgr_tui.train.outcome import outcome
 from fsgr_tui.train.pairs import EncodedPairs, EpochOrder, captions_by_image
 from fsgr_tui.train.ranks import Ranks
+from fsgr_tui.train.saver import Saver
 from fsgr_tui.train.state import RunState
 from fsgr_tui.train.timing import StepClock
 from fsgr_tui.train.vocabulary import Vocabulary
@@ -47,7 +45,6 @@ class Training:
         annotations: captions of training and validation.
         device: of this process.
         ranks: the processes that train together.
-        java: for the scores at the end; None to leave them out.
         tell_s: shortest pause between two metrics.
 
     Attributes:
@@ -64,11 +61,10 @@ class Training:
         ranks: Ranks,
         events: EventWriter,
         stopper: Stopper,
-        java: Java | None = None,
         tell_s: float = TELL_S,
     ) -> None:
         self._spec, self._source, self._device, self._ranks = spec, source, device, ranks
-        self._events, self._stopper, self._java, self._tell_s = events, stopper, java, tell_s
+        self._events, self._stopper, self._tell_s = events, stopper, tell_s
         pairs = annotations.train
         self._vocabulary = Vocabulary.from_captions((pair.caption for pair in pairs), spec.min_word_count)
         self._train = EncodedPairs(pairs, self._vocabulary)
@@ -85,11 +81,14 @@ class Training:
         self._critic: Critic | None = None
         self._guard, self.clock, self._window = LossGuard(), StepClock(), RateWindow()
         self._board = Board("")
-        self._saved_at, self._told_at = time.monotonic(), -math.inf
+        identity = checkpoint.identity_of(spec, source.identity, self._train.digest, len(self._vocabulary))
+        self._saver = Saver(spec, self.learner, identity, self._vocabulary.words)
+        self._told_at = -math.inf
         self.state = RunState()
 
     def run(self, memory: Memory) -> int:
         """Train to the end of the spec; returns the exit code."""
+        spec = self._spec
         self._begin()
         try:
             while not self._finished():
@@ -98,7 +97,7 @@ class Training:
                 if self.state.position == self._order.per_epoch:
                     self.state.epoch, self.state.position = self.state.epoch + 1, 0
                 self._save_after_validation()
-            self._tell_result(memory)
+            self._events.result("train", outcome(self, spec, memory, self._events))
         finally:
             self._board.close()
         return EXIT_OK
@@ -181,7 +180,7 @@ class Training:
             Path(spec.output).mkdir(parents=True, exist_ok=True)
             checkpoint.sweep(spec)
         if spec.resume and last.exists():
-            self._resume(last)
+            self.state = self._saver.resume(last, self._events)
         elif last.exists() and not spec.overwrite:
             raise BadRequest(
                 f"{last} is there already, from an earlier run.",
@@ -225,11 +224,9 @@ class Training:
         self._window.add(state.position * order.batch_size)
         with closing(self._source.batches(self._images_of(batches))) as loaded:
             for members in batches:
-                stopping, due = self._ranks.any(
-                    self._stopper(), time.monotonic() - self._saved_at > self._spec.save_s and state.step > 0
-                )
+                stopping, due = self._ranks.any(self._stopper(), self._saver.due and state.step > 0)
                 if due and not stopping:
-                    self._save(checkpoint.last_path(self._spec))
+                    self._saver.save(checkpoint.last_path(self._spec), self.state)
                 if stopping:
                     return False
                 self.step(loaded, members)
@@ -288,7 +285,7 @@ class Training:
         """Write a checkpoint and remove it again; returns its bytes."""
         Path(self._spec.output).mkdir(parents=True, exist_ok=True)
         path = Path(self._spec.output) / f".{self._spec.exp_name}_rehearsal.pth"
-        self._save(path)
+        self._saver.save(path, self.state)
         size = path.stat().st_size if path.exists() else 0
         path.unlink(missing_ok=True)
         return size
@@ -354,116 +351,18 @@ class Training:
 
     def _save_after_validation(self) -> None:
         better = self.state.judge("cider" if self._critical else self.decides)
-        self._save(checkpoint.last_path(self._spec))
+        self._saver.save(checkpoint.last_path(self._spec), self.state)
         if better:
-            self._save(checkpoint.best_path(self._spec))
+            self._saver.save(checkpoint.best_path(self._spec), self.state)
         if self._spec.keep and self.state.position == 0:
-            self._save(checkpoint.epoch_path(self._spec, self.state.epoch))
+            self._saver.save(checkpoint.epoch_path(self._spec, self.state.epoch), self.state)
             if self._ranks.first:
                 checkpoint.drop_old_epochs(self._spec)
 
-    def _save(self, path: Path) -> None:
-        random = {"cpu": self._ranks.gathered(torch.get_rng_state().unsqueeze(0)), "cuda": []}
-        if self._device.type == "cuda":
-            random["cuda"] = self._ranks.gathered(torch.cuda.get_rng_state(self._device).unsqueeze(0))
-        self._saved_at = time.monotonic()
-        if not self._ranks.first:
-            return
-        content = {
-            "learner": self.learner.state(),
-            "state": asdict(self.state),
-            "random": random,
-            "words": list(self._vocabulary.words),
-            "identity": self._identity(),
-            "spec": msgspec.to_builtins(self._spec),
-        }
-        checkpoint.save(path, content)
-
-    def _resume(self, path: Path) -> None:
-        content = checkpoint.load(path)
-        checkpoint.refuse_another_run(path, content, self._identity(), self._vocabulary.words)
-        try:
-            self.learner.restore(content["learner"])
-            self.state = RunState(**content["state"])
-            self._restore_chance(content["random"])
-        except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise FoundFaults(f"The checkpoint {path} is damaged: {error}.", "Start anew with --overwrite.") from None
-        self._events.notice(f"Going on after step {self.state.step:,} of {path}.")
-
-    def _restore_chance(self, random: dict[str, list[Tensor]]) -> None:
-        rank = self._ranks.rank
-        if len(random["cpu"]) != self._ranks.world:
-            self._events.notice(
-                f"The checkpoint is of {len(random['cpu'])} processes, now there are {self._ranks.world}: "
-                "what dropout and sampling draw from here on is not what they would have drawn."
-            )
-            return
-        torch.set_rng_state(random["cpu"][rank][0])
-        if self._device.type == "cuda" and random["cuda"]:
-            torch.cuda.set_rng_state(random["cuda"][rank][0], self._device)
-
-    def _identity(self) -> dict[str, Any]:
-        return checkpoint.identity_of(self._spec, self._source.identity, self._train.digest, len(self._vocabulary))
-
     def _stopped(self) -> int:
         last = checkpoint.last_path(self._spec)
-        self._save(last)
+        self._saver.save(last, self.state)
         self._events.notice(
             f"Stopped; {self.state.step:,} of {self._last_step:,} steps are kept in {last}. Go on with --resume."
         )
         return self._stopper.exit_code if self._stopper() else 143
-
-    def _tell_result(self, memory: Memory) -> None:
-        state, mean_s = self.state, self.clock.mean_s
-        spec = self._spec
-        samples = self.evaluation.samples() if spec.evaluate else []
-        java = self._java_scores()
-        self._events.result(
-            "train",
-            {
-                "mode": spec.mode,
-                "steps": state.step,
-                "epochs_done": state.epoch,
-                "batch_size": spec.batch_size,
-                "first_loss": _mean(state.first),
-                "last_loss": _mean(state.last),
-                "val_loss": state.val_loss,
-                "metrics": state.scores,
-                "java_metrics": java,
-                "curve": state.curve,
-                "best": {"by": self.decides, "value": state.best, "step": state.best_step},
-                "steps_timed": self.clock.counted,
-                "step_s": self.clock.median_s,
-                "pairs_per_s": spec.batch_size / mean_s if mean_s else None,
-                "epoch_s": mean_s * self.steps_an_epoch if mean_s else None,
-                "data_wait_share": self.clock.wait_share(),
-                **memory.facts(spec.batch_size // self._ranks.world, self._ranks.world),
-                "checkpoint": str(checkpoint.last_path(spec)),
-                "checkpoint_bytes": checkpoint.bytes_kept(spec),
-                "logs": spec.logs,
-                "trained_parameters": self.learner.parameters,
-                "samples": samples,
-            },
-        )
-
-    def _java_scores(self) -> dict[str, float]:
-        """The scores of the field's Java programs over the validation images, where they are asked for."""
-        if self._java is None or not self.evaluation.written or not self._spec.evaluate:
-            return {}
-        said = self.evaluation.captions()
-        if said is None or not self._ranks.first:
-            return {}
-        self._events.phase("METEOR and the Penn Treebank tokenizer")
-        try:
-            scores = java_scores(self._java, said, self.evaluation.written)
-        except Problem as problem:
-            if self._spec.java == "always":
-                raise
-            self._events.warning(f"The scores that need Java were left out: {problem.what}")
-            return {}
-        self._tell({f"java_{name}": value for name, value in scores.items()}, "val")
-        return scores
-
-
-def _mean(losses: Sequence[float]) -> float | None:
-    return sum(losses) / len(losses) if losses else None

@@ -17,7 +17,6 @@ from fsgr_tui.features.captions import read_captions
 from fsgr_tui.train import rehearsal
 from fsgr_tui.train.data import ShuffledGrids, open_source
 from fsgr_tui.train.device import Memory, fitting_batch
-from fsgr_tui.train.java import Java, find_java
 from fsgr_tui.train.loop import TELL_S, Training
 from fsgr_tui.train.ranks import ALONE, Ranks, join, leave
 
@@ -70,7 +69,6 @@ def _train(
     annotations = captions.annotations
     if shared := annotations.shared_images:
         events.warning(f"{shared:,} images are in training and in dev: the validation loss flatters the captioner.")
-    java = _java(spec, events)
     memory = Memory(device)
     source = open_source(spec, device, events)
     needed = {pair.image_id for pairs in (annotations.train, annotations.dev) for pair in pairs}
@@ -81,7 +79,7 @@ def _train(
     run = None
     try:
         run = Training(
-            spec, source, annotations, device=device, ranks=ranks, events=events, stopper=stopper, java=java,
+            spec, source, annotations, device=device, ranks=ranks, events=events, stopper=stopper,
             tell_s=tell_s,
         )  # fmt: skip
         return rehearsal.rehearse(run, spec, memory, events) if spec.rehearsal else run.run(memory)
@@ -149,26 +147,6 @@ def device_of(spec: TrainSpec, rank: int) -> torch.device:
             f"There are {torch.cuda.device_count()} GPUs for {spec.processes} processes.", "Use a smaller --nproc."
         )
     return torch.device("cuda", rank)
-
-
-def _java(spec: TrainSpec, events: EventWriter) -> Java | None:
-    """The Java for the scores at the end; looked for before hours are spent.
-
-    Raises:
-        MachineCannot: it is asked for and does not work.
-    """
-    if spec.java == "never" or not spec.evaluate:
-        return None
-    found = find_java()
-    if isinstance(found, Java):
-        return found
-    if spec.java == "always":
-        raise MachineCannot(
-            f"METEOR and the Penn Treebank tokenizer would fail at the end of the run: {found}.",
-            "Install a Java runtime (8 or later), or leave --java always out: CIDEr-D, BLEU and ROUGE-L need none.",
-        )
-    events.notice(f"METEOR is left out ({found}); CIDEr-D, BLEU and ROUGE-L need no Java.")
-    return None
 
 
 def _out_of_memory(spec: TrainSpec, device: str, run: Training | None, ranks: Ranks) -> MachineCannot:

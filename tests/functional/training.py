@@ -61,7 +61,6 @@ class Data:
             "workers": 0,
             "device": "cpu",
             "beam": 2,
-            "java": "never",
             **changes,
         }
         return TrainSpec(**given)

@@ -1,4 +1,4 @@
-import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -17,6 +17,8 @@ REFERENCES = {
     30: ["a black cross in the middle of the picture", "one shape a black cross in the middle of the picture"],
 }
 SAID = {9: "a red circle above a square", 25: "a white ring", 30: "a black cross in the middle of the picture"}
+
+JAVA = shutil.which("java")
 
 
 def test_captions_that_repeat_their_references_get_the_full_marks():
@@ -82,28 +84,8 @@ def program(folder: Path, script: str) -> Path:
     return path
 
 
-def test_a_missing_java_is_told(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert java.find_java() == "there is no `java` in PATH"
-
-
-def test_a_java_that_does_not_run_is_told_with_what_it_said(monkeypatch, tmp_path):
-    path = program(tmp_path, "echo 'Error: could not find libjava.so' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    told = java.find_java()
-    assert told == f"{path} does not run: exit code 1, Error: could not find libjava.so"
-
-
-def test_a_java_that_works_is_found_also_behind_a_path_with_a_space(monkeypatch, tmp_path):
-    folder = tmp_path / "my run"
-    folder.mkdir()
-    path = program(folder, "echo 'openjdk version \"17\"' >&2")
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    assert java.find_java() == java.Java(str(path), 'openjdk version "17"')
-
-
 def test_a_tokenizer_that_dies_names_itself_and_the_way_round(tmp_path):
-    fake = java.Java(str(program(tmp_path, "echo 'OutOfMemoryError' >&2; exit 1")), "fake")
+    fake = str(program(tmp_path, "echo 'OutOfMemoryError' >&2; exit 1"))
     with pytest.raises(
         MachineCannot, match=r"the tokenizer \(Java\) ended with exit code 1: OutOfMemoryError"
     ) as fault:
@@ -114,15 +96,15 @@ def test_a_tokenizer_that_dies_names_itself_and_the_way_round(tmp_path):
 def test_a_locale_with_decimal_commas_reaches_no_java_program(monkeypatch, tmp_path):
     monkeypatch.setenv("LC_ALL", "it_IT.UTF-8")
     seen = tmp_path / "seen"
-    fake = java.Java(str(program(tmp_path, f'echo "$LC_ALL $*" > "{seen}"; echo "a b"')), "fake")
+    fake = str(program(tmp_path, f'echo "$LC_ALL $*" > "{seen}"; echo "a b"'))
     assert java.ptb_words(fake, tmp_path, ["A b."]) == ["a b"]
     assert seen.read_text().startswith("C.UTF-8 -Duser.language=en -Duser.country=US -Dfile.encoding=UTF-8")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(isinstance(java.find_java(), str), reason="needs a Java that works")
+@pytest.mark.skipif(JAVA is None, reason="needs a Java that works")
 def test_the_java_free_words_are_those_of_the_java_tokenizer():
-    found, folder = java.find_java(), java.package_folder()
+    found, folder = JAVA, java.package_folder()
     said = [
         "A man's red T-shirt isn't 3.5 m long, is it?",
         "The dog's \"toy\" -- a caf\u00e9 chair; they're here!",
@@ -132,8 +114,8 @@ def test_the_java_free_words_are_those_of_the_java_tokenizer():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(isinstance(java.find_java(), str), reason="needs a Java that works")
+@pytest.mark.skipif(JAVA is None, reason="needs a Java that works")
 def test_meteor_is_scored_where_java_works():
-    scores = java.java_scores(java.find_java(), SAID, REFERENCES)
+    scores = java.java_scores(JAVA, SAID, REFERENCES)
     assert {name: scores[name] for name in METRICS} == pytest.approx(metrics.score(SAID, REFERENCES))
     assert 0.2 < scores["meteor"] < 1
