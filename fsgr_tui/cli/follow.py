@@ -86,6 +86,7 @@ class _View:
         if self._copy is not None and last is not None:
             self._copy.skip_to_last(last)
         self._note = ""
+        self._alarms: set[tuple[str, str]] = set()
 
     def watch(self) -> JobStatus:
         """Show the job to its end."""
@@ -94,6 +95,7 @@ class _View:
             status = self._run.read_status()
             self._say_note(status)
             self._say_events()
+            self._say_alarms(status)
             if self._copy is not None:
                 self._copy.new()
             else:
@@ -102,6 +104,7 @@ class _View:
                 if self._copy is not None:
                     self._copy.end_line()
                 self.line.end(status)
+                _ring()
                 return status
             time.sleep(POLL_S)
 
@@ -112,6 +115,13 @@ class _View:
             self.line.say(f"{status.name}: {note}")
         self._note = note or self._note
 
+    def _say_alarms(self, status: JobStatus) -> None:
+        for alarm in status.alarms:
+            if (alarm.kind, alarm.level) not in self._alarms:
+                self._alarms.add((alarm.kind, alarm.level))
+                self.line.say(f"{alarm.level}: {alarm.text} {alarm.advice}".rstrip())
+                _ring()
+
     def _say_events(self) -> None:
         for event in self._events.new():
             match event:
@@ -121,6 +131,13 @@ class _View:
                     self.line.refused(f"refused: {event.path}: {event.reason}")
                 case _:
                     pass
+
+
+def _ring() -> None:
+    """The bell, for those who look elsewhere; a pipe or a file has none."""
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        sys.stderr.write("\a")
+        sys.stderr.flush()
 
 
 def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:

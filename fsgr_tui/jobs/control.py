@@ -324,7 +324,7 @@ def keep_attempt(run: RunFolder, status: JobStatus) -> None:
     kept = run.folder / f"attempt-{status.attempt}"
     kept.mkdir(exist_ok=True)
     shutil.copy2(run.status, kept / run.status.name)
-    for path in (run.events, run.log):
+    for path in (run.events, run.log, run.samples, run.series):
         if path.exists():
             path.replace(kept / path.name)
     run.log.touch()

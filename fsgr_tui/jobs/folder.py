@@ -3,7 +3,9 @@
 spec.json     what to run (whole, written once)
 status.json   how it stands (whole-file replacement)
 events.jsonl  what the product's own children tell, one JSON line each
-log           the child's output
+samples.jsonl what the job's processes took of the machine, over time
+series.jsonl  numbers that were read off the log, over time
+log           the child's output; of bars that redraw themselves only some states
 lock          held by the living runner; holds its pid, start time and host; its time is the heartbeat
 processes     the job's processes, as the runner last saw them
 attempt-N/    status, events and log of an earlier attempt
@@ -62,6 +64,8 @@ class RunFolder:
         self.status = folder / "status.json"
         self.events = folder / "events.jsonl"
         self.log = folder / "log"
+        self.samples = folder / "samples.jsonl"
+        self.series = folder / "series.jsonl"
         self.lock = folder / "lock"
         self.processes = folder / "processes"
         self.runner_log = folder / "runner.log"

@@ -4,6 +4,9 @@ It stands between the job and the disk: a disk that is slow or full blocks neith
 an error, and the job's output has a reader when the runner was killed. What could not be kept is counted, said in the
 log where it is missing, and told on standard output, one JSON line each time.
 
+Of bars that redraw themselves without end, only some states are kept (`progress.thin`), so that a log does not grow
+with every redraw.
+
 It is run by its path, with the standard library alone, so that it starts in some milliseconds and stays small.
 """
 
@@ -12,20 +15,38 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 CHUNK_BYTES = 1 << 16
 KEPT_BYTES = 32 << 20
 """What waits for the disk at the most; beyond it the oldest output is given up."""
 
+PAUSE_S = 0.3
+"""A redraw that was held back is kept when nothing has come for so long: it may be the last for a while."""
+
 RETRY_S = 0.5
 GIVE_UP_S = 600.0
 """How long output that is complete waits for a disk."""
+
+
+class Sieve(Protocol):
+    """What output goes through before it is kept; `progress.thin.Thinner` is one."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What is to be kept of new output."""
+        ...
+
+    def flush(self) -> bytes:
+        """What was held back."""
+        ...
 
 
 class Waiting:
@@ -92,6 +113,7 @@ def pump(
     tell: int,
     waiting: Waiting,
     *,
+    sieve: Sieve | None = None,
     retry_s: float = RETRY_S,
     give_up_s: float = GIVE_UP_S,
 ) -> None:
@@ -100,10 +122,11 @@ def pump(
     Args:
         write: appends to the log and returns how many bytes found room; raises OSError.
         tell: descriptor for JSON lines: {"full": reason} when the disk takes nothing, {"lost": bytes} for what is missing.
+        sieve: what the output goes through first; None keeps all of it.
         retry_s: how long to wait before asking the disk again.
         give_up_s: how long output that is complete waits for it.
     """
-    threading.Thread(target=_read, args=(source, waiting), daemon=True).start()
+    threading.Thread(target=_read, args=(source, waiting, sieve), daemon=True).start()
     full_since: float | None = None
     while chunk := waiting.take():
         rest, fault = _write(write, chunk, waiting, tell)
@@ -121,14 +144,21 @@ def pump(
         time.sleep(retry_s)
 
 
-def _read(source: int, waiting: Waiting) -> None:
+def _read(source: int, waiting: Waiting, sieve: Sieve | None) -> None:
     while True:
+        if sieve is not None and not select.select([source], [], [], PAUSE_S)[0]:
+            if held := sieve.flush():
+                waiting.put(held)
+            select.select([source], [], [])
         try:
             chunk = os.read(source, CHUNK_BYTES)
         except OSError:
             chunk = b""
-        waiting.put(chunk)
+        kept = chunk if sieve is None else sieve.feed(chunk) if chunk else sieve.flush()
+        if kept:
+            waiting.put(kept)
         if not chunk:
+            waiting.put(b"")
             return
 
 
@@ -156,7 +186,11 @@ def main(path: str) -> None:
     """Carry standard input into a log. It ends with its input, not before."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    pump(0, Log(path).write, 1, Waiting())
+    # Run by its path and without site-packages, it does not know where the rest of the program is.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from fsgr_tui.jobs.progress.thin import Thinner
+
+    pump(0, Log(path).write, 1, Waiting(), sieve=Thinner())
 
 
 if __name__ == "__main__":

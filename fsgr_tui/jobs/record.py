@@ -47,6 +47,10 @@ class Watching(Protocol):
         """Why the job ended badly."""
         ...
 
+    def ended(self, status: JobStatus) -> None:
+        """The job has ended, with this status; called once."""
+        ...
+
 
 class Record:
     """The status of one job, written when it changes and now and then as a sign of life.

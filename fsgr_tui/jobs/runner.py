@@ -151,6 +151,10 @@ class Runner:
         self._end_rest()
         self._end_output()
         status = self._record.end(lambda status: self._final(status, watch, child.returncode), lambda: self._firm)
+        try:
+            watch.ended(status)
+        except Exception:  # noqa: BLE001 - the job has ended, whatever the user's command for its end came to
+            traceback.print_exc()
         return status.exit_code if status.exit_code is not None else EXIT_MACHINE_CANNOT
 
     def _start_pump(self, ready: Ready) -> int:

@@ -33,12 +33,6 @@ DISK_S: Final = 30.0
 METRICS_KEPT: Final = 60
 PATH_CHARS: Final = 1000
 
-SAMPLES = "samples.jsonl"
-"""What the job took and how fast it was, every few seconds, in the run folder."""
-
-READINGS = "series.jsonl"
-"""Metrics that were read from the log and from TensorBoard, in the run folder."""
-
 _LOG_FOLDERS = (
     "runs",
     "logs",
@@ -70,8 +64,8 @@ class Watch:
         self._log = LogFollower(run.log)
         self._scalars = EventFiles(_log_folders(self._spec.argv, Path(self._spec.cwd)), time.time())
         self._sampler = Sampler(os.getpid(), gpus)
-        self._samples = Series(run.folder / SAMPLES)
-        self._readings = Series(run.folder / READINGS)
+        self._samples = Series(run.samples)
+        self._readings = Series(run.series)
         self._alarms = Alarms(self._spec.argv, len(os.sched_getaffinity(0)), self._spec.cwd)
         self._notifier = notifier or Notifier()
         self._notified: dict[str, str] = {}

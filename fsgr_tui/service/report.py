@@ -15,7 +15,6 @@ from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.progress.screen import Screen
 from fsgr_tui.jobs.series import read
-from fsgr_tui.jobs.watch import READINGS, SAMPLES
 from fsgr_tui.service.curves import Chart, Curve, Point, thinned
 
 REPORT_SCHEMA: Final = "fsgr-tui/report/1"
@@ -61,7 +60,7 @@ def collect(run: RunFolder) -> JobReport:
         BadRequest: the run folder has no spec or status.
     """
     status, spec = run.read_status(), run.read_spec()
-    readings = read(run.folder / READINGS)
+    readings = read(run.series)
     runs = max((reading["run"] for reading in readings if isinstance(reading.get("run"), int)), default=1)
     metrics = _metrics(reading for reading in readings if reading.get("run", 1) == runs)
     rates: list[Point] = []
@@ -74,7 +73,7 @@ def collect(run: RunFolder) -> JobReport:
             rates.append((event.at, event.rate))
     charts = [
         *_metric_charts(metrics),
-        *_machine_charts(read(run.folder / SAMPLES), rates, started, status.progress.unit),
+        *_machine_charts(read(run.samples), rates, started, status.progress.unit),
     ]
     return JobReport(status, spec, tuple(charts[:CHARTS]), runs, _tail(run.log), time.time())
 

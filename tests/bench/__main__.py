@@ -24,6 +24,7 @@ MODULES = {
     "disk-full": "disk_full",
     "memory": "memory",
     "logs": "logs",
+    "jobs": "jobs",
 }
 
 

@@ -17,7 +17,6 @@ from fsgr_tui.core.units import Unknown
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import find_run, new_run, write_whole
 from fsgr_tui.jobs.series import Series
-from fsgr_tui.jobs.watch import READINGS, SAMPLES
 from fsgr_tui.service import curves, report, report_pages
 from tests.conftest import run_cli
 
@@ -39,7 +38,7 @@ def run(tmp_path):
         alarms=(alarm,), cause=Cause("key", f"The key is missing. {EVIL}", EVIL, "Look."), notices=(EVIL,), usage=UsageSeen(usage, usage),
     )  # fmt: skip
     run.write_status(status)
-    readings, samples = Series(run.folder / READINGS), Series(run.folder / SAMPLES)
+    readings, samples = Series(run.series), Series(run.samples)
     for number in range(900):
         epoch, step = divmod(number, 300)
         value = None if 700 < number < 720 else 2.0 / (1 + number)
@@ -114,7 +113,7 @@ def test_steps_that_begin_anew_in_every_epoch_go_on_to_the_right(run):
 
 
 def test_of_several_runs_in_one_log_the_last_one_is_drawn(run):
-    readings = Series(run.folder / READINGS)
+    readings = Series(run.series)
     for step in range(5):
         readings.add({"at": 1.0, "step": step, "run": 2, "source": "log", "values": {"loss": 9.0}})
     made = report.collect(run)
@@ -124,7 +123,7 @@ def test_of_several_runs_in_one_log_the_last_one_is_drawn(run):
 
 
 def test_events_of_own_children_are_curves_too(run):
-    (run.folder / READINGS).unlink()
+    (run.series).unlink()
     events = EventWriter(str(run.events))
     for step in range(5):
         events.metric(step, loss=1.0 / (1 + step), val_loss=float("nan"))

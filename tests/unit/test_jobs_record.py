@@ -17,6 +17,7 @@ from fsgr_tui.jobs import control
 from fsgr_tui.jobs import record as record_module
 from fsgr_tui.jobs.folder import new_run, runner_pid, write_whole
 from fsgr_tui.jobs.processes import table
+from fsgr_tui.jobs.progress.thin import Thinner
 from fsgr_tui.jobs.pump import Waiting, pump
 from fsgr_tui.jobs.record import Record
 from tests.fakes.jobs import end_all, ended, started, wait_for
@@ -251,3 +252,62 @@ def test_a_child_in_a_latin_1_locale_can_print_everything(monkeypatch):
     run = started("print('█▏训练')")
     assert ended(run).state == "done"
     assert run.log.read_text("utf-8") == "█▏训练\n"
+
+
+def test_a_bar_that_redraws_itself_for_ever_does_not_fill_the_log_and_no_line_is_lost():
+    redraws = b"".join(b"\r%6d/99999 [loss=2.31]" % number for number in range(99_999))
+    output = b"first\n" + redraws * 2 + b"\nbetween\n" + redraws + b"\nlast, without a newline"
+    disk = Disk()
+    pumped(disk, output, sieve=Thinner())
+    assert len(output) > 6_000_000
+    assert len(disk.log) < 2_000_000
+    # What a terminal would show at the end is the same.
+    assert disk.log.startswith(b"first\n")
+    assert b" 99998/99999 [loss=2.31]\nbetween\n" in disk.log
+    assert disk.log.endswith(b" 99998/99999 [loss=2.31]\nlast, without a newline")
+
+
+def test_what_is_held_back_is_kept_when_nothing_comes_for_a_moment():
+    class Holding:
+        """Holds everything back until it is asked for."""
+
+        held = b""
+
+        def feed(self, data):
+            self.held += data
+            return b""
+
+        def flush(self):
+            held, self.held = self.held, b""
+            return held
+
+    source, into = os.pipe()
+    _, tell = os.pipe()
+    disk = Disk()
+    threading.Thread(
+        target=pump, args=(source, disk.write, tell, Waiting()), kwargs={"sieve": Holding()}, daemon=True
+    ).start()
+    os.write(into, b"epoch 1")
+    assert wait_for(lambda: disk.log == b"epoch 1")
+    os.write(into, b", done")
+    os.close(into)
+    assert wait_for(lambda: disk.log == b"epoch 1, done")
+
+
+def test_the_log_of_a_real_job_with_an_endless_bar_stays_small():
+    script = (
+        "import sys\nfor n in range(400000): sys.stdout.write(f'\\r{n}/400000 [loss=2.3]')\nprint()\nprint('whole')"
+    )
+    run = started(script)
+    assert ended(run).state == "done"
+    assert run.log.stat().st_size < 2_000_000
+    assert run.log.read_bytes().endswith(b"399999/400000 [loss=2.3]\nwhole\n")
+
+
+def test_the_user_s_command_hears_of_the_end(tmp_path, monkeypatch):
+    heard = tmp_path / "heard"
+    monkeypatch.setenv("FSGR_TUI_NOTIFY", json.dumps(["sh", "-c", f'echo "$1 $2" >> {heard}', "notify"]))
+    run = started("raise SystemExit(1)")
+    assert ended(run).state == "failed"
+    assert wait_for(heard.exists)
+    assert heard.read_text() == f"failed {run.name}\n"

@@ -21,7 +21,7 @@ from fsgr_tui.jobs.folder import new_run, write_whole
 from fsgr_tui.jobs.notify import Notifier
 from fsgr_tui.jobs.series import Series, read
 from fsgr_tui.jobs.usage import GpuTaken, NoGpu, NvmlMeter, Sampler
-from fsgr_tui.jobs.watch import READINGS, Watch
+from fsgr_tui.jobs.watch import Watch
 
 
 class Job:
@@ -65,7 +65,7 @@ def test_a_foreign_program_shows_progress_metrics_and_its_last_line(job):
     assert (status.progress.epoch, status.progress.epochs) == (2, 20)
     assert status.metrics == {"loss": 0.52}
     assert status.last_line.startswith("train:  45%")
-    assert [sample["values"] for sample in read(job.run.folder / READINGS)] == [{"loss": 0.52}]
+    assert [sample["values"] for sample in read(job.run.series)] == [{"loss": 0.52}]
 
 
 def test_nothing_new_leaves_the_very_status(job):

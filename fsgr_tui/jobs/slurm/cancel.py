@@ -17,7 +17,7 @@ from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.commands import Commands, on_cluster
 from fsgr_tui.jobs.slurm.queue import POLL_S, Queue
-from fsgr_tui.jobs.slurm.standing import QUEUES, STOPPED, forget, member_run, read_submission
+from fsgr_tui.jobs.slurm.standing import QUEUES, STOPPED, forget, member_run, read_submission, whole
 
 ENDED_S = 90.0
 """KillWait is 30 s by default: so long Slurm itself waits before it ends processes by force."""
@@ -34,7 +34,7 @@ class Cancelling:
     """
 
     def __init__(self, run: RunFolder, slurm: Commands = commands.run) -> None:
-        self._run = run
+        self._run = run = whole(run)
         self._slurm = slurm
         self._submission: Submission = read_submission(run)
         self._queue = Queue(run.folder.parent / QUEUES, self._submission.uid, self._submission.cluster, slurm)

@@ -44,6 +44,12 @@ def read_submission(run: RunFolder) -> Submission:
         raise BadRequest(f"{path} cannot be read: {error}.", "Delete the run folder.") from None
 
 
+def whole(run: RunFolder) -> RunFolder:
+    """The run that was submitted: of a shard, the one that it belongs to."""
+    outer = RunFolder(run.folder.parent)
+    return outer if not (run.folder / SUBMISSION).exists() and (outer.folder / SUBMISSION).exists() else run
+
+
 def queue_of(run: RunFolder, submission: Submission) -> Queue:
     """The shared look at the queue for a run."""
     return Queue(run.folder.parent / QUEUES, submission.uid, submission.cluster, commands.run)
@@ -98,12 +104,23 @@ def _current(run: RunFolder, recorded: JobStatus, submission: Submission) -> Job
     parts = [(part, [(member, found[member]) for member in part.members]) for part in submission.parts]
     status = combined(recorded, parts)
     if status.state == "done":
+        status = _with_size(status)
         # Nothing can change any more: the many folders need not be read again.
         try:
             run.write_status(status)
         except OSError:
             return status
     return status
+
+
+def _with_size(status: JobStatus) -> JobStatus:
+    output = status.result.get("output")
+    try:
+        return msgspec.structs.replace(
+            status, result={**status.result, "file_bytes": Path(str(output)).stat().st_size if output else 0}
+        )
+    except OSError:
+        return status
 
 
 def _of_member(run: RunFolder, member: Member, submission: Submission, *, stopped: bool) -> JobStatus:

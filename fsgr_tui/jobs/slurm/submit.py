@@ -23,7 +23,7 @@ from fsgr_tui.jobs.environment import git_state, recorded
 from fsgr_tui.jobs.folder import RunFolder, write_whole
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.commands import SUBMIT_S, Commands, on_cluster
-from fsgr_tui.jobs.slurm.standing import STOPPED, SUBMISSION, forget, member_run, read_submission
+from fsgr_tui.jobs.slurm.standing import STOPPED, SUBMISSION, forget, member_run, read_submission, whole
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +44,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     step: bool = False
 
 
-def write_member(run: RunFolder, work: Work, profile: Profile) -> None:
+def write_member(run: RunFolder, work: Work, profile: Profile, of: RunFolder | None = None) -> None:
     """Make the folder of one runner, waiting.
+
+    Args:
+        of: the run that it is a part of.
 
     Raises:
         MachineCannot: it cannot be written.
@@ -56,7 +59,7 @@ def write_member(run: RunFolder, work: Work, profile: Profile) -> None:
     if profile.modules or profile.conda or profile.setup:
         own = {}
     spec = JobSpec(
-        name=run.name,
+        name=f"{of.name}/{run.name}" if of is not None else run.name,
         kind=work.kind,
         argv=work.argv,
         cwd=str(work.cwd),
@@ -179,6 +182,7 @@ def resubmit(run: RunFolder, slurm: Commands = commands.run) -> JobStatus:
         BadRequest: it was submitted by another user.
         MachineCannot: Slurm takes it not, or the folder cannot be written.
     """
+    run = whole(run)
     submission = read_submission(run)
     if submission.uid != os.getuid():
         raise BadRequest(f"{run.name} was submitted by another user (uid {submission.uid}).", "Ask its owner.")
