@@ -41,9 +41,9 @@ def probe_checkout(root: Path, script: str = "") -> Checkout:
     """
     if not root.is_dir():
         raise BadRequest(f"There is no checkout {root}.", "Name the folder with the training script in --repo.")
-    sources = sorted(_sources(root))
+    sources = sorted(python_sources(root))
     chosen = _chosen_script(root, script, sources)
-    read, unread = _read_modules(root, chosen, sources)
+    read, unread = read_modules(root, chosen, sources)
     if chosen not in read:
         raise BadRequest(
             f"{root / chosen} cannot be read: {unread[0].text}.", "Mend it, or name another script with --script-name."
@@ -69,7 +69,7 @@ def probe_checkout(root: Path, script: str = "") -> Checkout:
     )
 
 
-def _sources(root: Path) -> Iterator[Path]:
+def python_sources(root: Path) -> Iterator[Path]:
     """Python files and their left-over copies, relative to the root; folders of data and of environments are left out."""
     found = 0
     for folder, folders, files in os.walk(root):
@@ -99,8 +99,12 @@ def _chosen_script(root: Path, script: str, sources: list[Path]) -> Path:
     raise BadRequest(f"{root} has no {' or '.join(_SCRIPTS)}.", "Name the training script with --script-name.")
 
 
-def _read_modules(root: Path, script: Path, sources: list[Path]) -> tuple[dict[Path, ast.Module], list[Place]]:
-    """The script and, through its imports, the checkout's own modules; and the files that are no Python of today."""
+def read_modules(root: Path, script: Path, sources: list[Path]) -> tuple[dict[Path, ast.Module], list[Place]]:
+    """The script and, through its imports, the checkout's own modules; and the files that are no Python of today.
+
+    Args:
+        script, sources: relative to the root; see `python_sources`.
+    """
     modules = {_module_name(path, script.parent): path for path in sources if path.suffix == ".py"}
     read: dict[Path, ast.Module] = {}
     unread: list[Place] = []

@@ -13,7 +13,7 @@ from fsgr_tui.core.lab import Checkout
 from fsgr_tui.lab import applying
 from fsgr_tui.lab.integration import FileChange, needed_changes
 from fsgr_tui.lab.model import ModelFacts, read_model
-from fsgr_tui.probes import checkout as checkout_probe
+from fsgr_tui.probes.checkout import probe_checkout, python_sources, read_modules
 
 INTEGRATION_SCHEMA = "fsgr-tui/integration/1"
 
@@ -115,9 +115,9 @@ def read_checkout(root: Path, script: str = "") -> tuple[Checkout, Mapping[Path,
     Raises:
         BadRequest: it is no checkout.
     """
-    checkout = checkout_probe.probe_checkout(root, script)
-    sources = sorted(checkout_probe._sources(root))  # noqa: SLF001 - the probe's own walk, of which it keeps no trees
-    trees, _ = checkout_probe._read_modules(root, Path(checkout.script), sources)  # noqa: SLF001 - as above
+    checkout = probe_checkout(root, script)
+    sources = sorted(python_sources(root))
+    trees, _ = read_modules(root, Path(checkout.script), sources)
     return checkout, trees
 
 
