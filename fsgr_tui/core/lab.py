@@ -15,6 +15,16 @@ class GivenFlag(msgspec.Struct, frozen=True):
     name: str
     values: tuple[str, ...] = ()
 
+    @property
+    def plain(self) -> str:
+        """The name without its leading hyphens, with hyphens inside."""
+        return plain_name(self.name)
+
+
+def plain_name(name: str) -> str:
+    """A flag's name without its leading hyphens, with hyphens inside: scripts spell flags either way."""
+    return name.lstrip("-").replace("_", "-")
+
 
 class Place(msgspec.Struct, frozen=True):
     """One line of a source file; `file` is relative to the checkout, `text` what stands there."""

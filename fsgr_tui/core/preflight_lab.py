@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from fsgr_tui.core.errors import did_you_mean
@@ -30,6 +31,11 @@ _DATA_FLAGS = {
     "text-embed-path": "the text embeddings",
     "pre-vs-path": "CLIP's .pt file",
 }
+
+
+def integrate_remedy(root: str) -> str:
+    """What teaches a checkout to read feature files."""
+    return f"fsgr-tui integrate {shlex.quote(root)} shows the change that it needs, and makes it with --apply."
 
 
 def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
@@ -136,7 +142,7 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
                 Finding(
                     f"flag {asked.name}",
                     f"{checkout.script} does not know {asked.name}" + (", and drops it silently" if checkout.takes_any_flag else ""),
-                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop", _instead(asked.name, known), "request",
+                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop", _instead(asked.name, known, checkout.root), "request",
                 )
             )  # fmt: skip
             continue
@@ -165,10 +171,10 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
     ]
 
 
-def _instead(name: str, known: Sequence[str]) -> str:
+def _instead(name: str, known: Sequence[str], root: str) -> str:
     """What to do about a flag that the script does not know."""
     if name.replace("_", "-") == "--use-hdf5-features":
-        return "Leave it out; the published checkout reads HDF5 only after a change to its data/field.py."
+        return f"The published checkout reads HDF5 only after a change: {integrate_remedy(root)}"
     bare = {flag.lstrip("-"): flag for flag in known}
     near = did_you_mean(name.lstrip("-").replace("-", "_"), list(bare), limit=2)
     for plain, flag in bare.items():
@@ -191,7 +197,7 @@ def _value_fault(asked: GivenFlag, takes_value: bool, kind: str, choices: Sequen
 
 def needed_flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Finding]:
     """Whether the script is told where its data are: by a flag, or by a default of its own."""
-    named = {flag.name.lstrip("-").replace("_", "-") for flag in given}
+    named = {flag.plain for flag in given}
     rows = []
     for name, needed in _DATA_FLAGS.items():
         flag = checkout.flag(f"--{name}")
@@ -212,7 +218,7 @@ def needed_flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list
 
 def return_index_findings(given: Sequence[GivenFlag]) -> list[Finding]:
     """`return_index` makes the script read labels, for which it needs `text` and `labels_path`."""
-    names = {flag.name.lstrip("-").replace("_", "-") for flag in given}
+    names = {flag.plain for flag in given}
     if "return-index" not in names:
         return []
     missing = [f"--{name.replace('-', '_')}" for name in ("text", "labels-path") if name not in names]
@@ -249,7 +255,7 @@ def reads_hdf5_finding(checkout: Checkout, features: str) -> list[Finding]:
     return [
         Finding(
             "reading HDF5", f"no module that {checkout.script} imports uses h5py", "code that opens the feature file", "stop",
-            "This checkout runs CLIP on images: give it the image folder, or teach data/field.py to read f[f'{image_id}_grids'].",
+            f"This checkout runs CLIP on images: give it the image folder, or {integrate_remedy(checkout.root)}",
         )
     ]  # fmt: skip
 

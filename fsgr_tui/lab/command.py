@@ -56,15 +56,13 @@ def lab_command(checkout: Checkout, mode: Mode, given: Sequence[GivenFlag], plac
         places: folders that a relative path may start from, the user's own first; paths that are there become absolute.
     """
     flags = [_spelled(checkout, flag) for flag in given]
-    names = {_plain(flag.name) for flag in flags}
+    names = {flag.plain for flag in flags}
     wanted = [GivenFlag(f"--{switch}") for switch, file in _WITH_FILE if file in names]
     wanted += [GivenFlag(f"--{name}", (value,)) for name, value in GUIDE[mode].items()]
     if mode == "precomputed":
         wanted.append(GivenFlag(HDF5_FLAG))
     added = [
-        _spelled(checkout, flag)
-        for flag in wanted
-        if _plain(flag.name) not in names and checkout.flag(flag.name) is not None
+        _spelled(checkout, flag) for flag in wanted if flag.plain not in names and checkout.flag(flag.name) is not None
     ]
     absolute = _absolute_in(places)
     return LabCommand(tuple(map(absolute, (*flags, *added))), tuple(added))
@@ -72,7 +70,7 @@ def lab_command(checkout: Checkout, mode: Mode, given: Sequence[GivenFlag], plac
 
 def _spelled(checkout: Checkout, flag: GivenFlag) -> GivenFlag:
     known = checkout.flag(flag.name)
-    other = _OTHER_NAMES.get(_plain(flag.name))
+    other = _OTHER_NAMES.get(flag.plain)
     if known is None and other is not None:
         known = checkout.flag(f"--{other}")
     if known is None:
@@ -90,7 +88,3 @@ def _absolute_in(places: Sequence[Path]) -> Callable[[GivenFlag], GivenFlag]:
         return flag if there is None else GivenFlag(flag.name, (os.path.abspath(there),))  # noqa: PTH100 - without following links
 
     return absolute
-
-
-def _plain(name: str) -> str:
-    return name.lstrip("-").replace("_", "-")

@@ -9,7 +9,7 @@ import msgspec
 
 from fsgr_tui.core import preflight_lab as rules
 from fsgr_tui.core.errors import Problem
-from fsgr_tui.core.lab import Checkout, GivenFlag
+from fsgr_tui.core.lab import Checkout, GivenFlag, plain_name
 from fsgr_tui.core.preflight import Finding, few
 from fsgr_tui.core.training import Mode
 from fsgr_tui.features.reader import FeatureFile
@@ -143,13 +143,9 @@ def _stop(what: str, found: str, needed: str, remedy: str) -> Finding:
 
 def value_of(given: Sequence[GivenFlag], name: str) -> str:
     """The value of a flag, by its name with hyphens; empty when it was not given."""
-    return next((flag.values[0] for flag in given if _plain(flag.name) == name and flag.values), "")
+    return next((flag.values[0] for flag in given if flag.plain == name and flag.values), "")
 
 
 def has_flag(given: Sequence[GivenFlag], name: str) -> bool:
     """Whether a flag was given."""
-    return any(_plain(flag.name) == _plain(name) for flag in given)
-
-
-def _plain(name: str) -> str:
-    return name.lstrip("-").replace("_", "-")
+    return any(flag.plain == plain_name(name) for flag in given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -90,7 +89,7 @@ def probes_of(python: str) -> Probes:
 
 def examine_lab(lab: LabRequest) -> PreflightReport:
     """The preflight of a lab's training, on the machine as its script sees it."""
-    return preflight_lab(lab, probes_of(lab.python))
+    return preflight_lab(lab, probes_of(lab.python) if lab.python else LOCAL)
 
 
 def prepare(
@@ -113,9 +112,7 @@ def prepare(
     python = _python(request.python, root, script.parent)
     programs = environment_programs(python.path)
     env = _env(request.device)
-    integrate = (
-        f"fsgr-tui integrate {shlex.quote(str(root))} shows the change that it needs, and makes it with --apply."
-    )
+    integrate = rules.integrate_remedy(str(root))
     rows = [
         *findings.flag_findings(checkout, command.flags, integrate),
         *rules.return_index_findings(command.flags),

@@ -365,7 +365,7 @@ def test_a_mistyped_flag_is_answered_with_the_scripts_own():
 
 def test_the_guides_hdf5_flag_gets_an_answer_of_its_own():
     (finding, *_rest) = flag_findings(FLAGGED, [GivenFlag("--use_hdf5_features")])
-    assert "data/field.py" in finding.remedy
+    assert f"fsgr-tui integrate {FLAGGED.root} shows the change" in finding.remedy
 
 
 def test_a_script_that_drops_unknown_flags_gets_a_warning():
@@ -420,7 +420,9 @@ def test_features_of_another_grid_than_the_models_numbers_stop(tokens, found):
     [("f.hdf5", set(), ["stop"]), ("f.hdf5", {"h5py"}, []), ("images", set(), [])],
 )
 def test_a_checkout_that_reads_no_hdf5_is_not_given_any(features, imports, found):
-    assert verdicts(reads_hdf5_finding(Checkout("lab", "train.py", imports=frozenset(imports)), features)) == found
+    rows = reads_hdf5_finding(Checkout("my lab", "train.py", imports=frozenset(imports)), features)
+    assert verdicts(rows) == found
+    assert all("fsgr-tui integrate 'my lab'" in row.remedy for row in rows)
 
 
 @pytest.mark.parametrize(
