@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from fsgr_tui.cli import extract, text, train, train_checkout
+from fsgr_tui.cli import extract, findings, text, train, train_checkout
 from fsgr_tui.core.coco import KARPATHY_SPLITS
 from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.pasted import Pasted, given_flags, is_cut_off, read_pasted
@@ -19,8 +19,6 @@ from fsgr_tui.core.units import printable
 _PASTED = "--pasted"
 _WORDS = "words as typed"
 _NOT_HERE = ("dry_run", "detach", "no_preflight")
-_STYLES = {"stop": "red", "warn": "yellow"}
-_INDENT = 6
 
 _EXITS = (
     "Exit codes: 0 nothing speaks against it (warnings may be there), 1 data are missing or bad, 2 the command is wrong, "
@@ -112,8 +110,8 @@ def _train_with_checkout(
     repo: str, python: str, script_name: str, vocabulary: str, checkpoint: str, *, as_json: bool, **asked: Any
 ) -> int:
     """As `fsgr-tui train --repo` looks at it; where that has no command to look at, as far as it goes."""
-    from fsgr_tui.service.checkout_training import CheckoutRequest, prepare
-    from fsgr_tui.service.preflight_lab import LabRequest, preflight_lab
+    from fsgr_tui.service.checkout_training import CheckoutRequest, examine_lab, prepare
+    from fsgr_tui.service.preflight_lab import LabRequest
 
     words = tuple(word for word in _context().args if not is_cut_off((word,)))
     splits = asked["splits"] or KARPATHY_SPLITS
@@ -128,7 +126,7 @@ def _train_with_checkout(
     )
 
     def examine(lab: LabRequest) -> PreflightReport:
-        return preflight_lab(msgspec.structs.replace(lab, vocabulary=vocabulary, checkpoint=checkpoint))
+        return examine_lab(msgspec.structs.replace(lab, vocabulary=vocabulary, checkpoint=checkpoint))
 
     try:
         report = prepare(request, examine).report
@@ -144,7 +142,7 @@ def _told(report: PreflightReport, *, as_json: bool) -> int:
         text.json_out(_document(report))
         return report.exit_code
     for finding in (*report.stops, *report.warnings):
-        _tell(finding)
+        findings.tell(finding)
     fine = [row for row in report.findings if row.verdict == "ok"]
     text.table([("ok  ", printable(f"{row.what}: {row.found}")) for row in fine], indent=0)
     stops, warnings = len(report.stops), len(report.warnings)
@@ -169,16 +167,6 @@ def _document(report: PreflightReport) -> dict[str, Any]:
         "warnings": len(report.warnings),
         "findings": report.findings,
     }
-
-
-def _tell(finding: Finding) -> None:
-    """What is not fine: found, needed, and the remedy."""
-    mark = f"{finding.verdict.upper() if finding.verdict == 'stop' else finding.verdict:4}"
-    text.echo(f"{text.styled(mark, _STYLES[finding.verdict])}  {text.styled(printable(finding.what), 'bold')}")
-    needed = f" (needed: {finding.needed})" if finding.needed else ""
-    text.paragraph(finding.found + needed, indent=_INDENT)
-    for line in finding.remedy.splitlines():
-        text.paragraph(f"-> {line}", indent=_INDENT)
 
 
 def _typing_findings() -> list[Finding]:

@@ -69,10 +69,10 @@ def table(rows: Iterable[Sequence[str]], columns: Sequence[str] = (), *, indent:
             echo(" " * (indent + sum(widths) + 2 * (count - 1)) + rest)
 
 
-def paragraph(text: str, *, indent: int = 2) -> None:
-    """Wrapped text."""
-    for line in _wrapped(text, max(24, width() - indent)):
-        echo(" " * indent + line)
+def paragraph(text: str, *, indent: int = 2, stream: TextIO | None = None) -> None:
+    """Wrapped text; a word that is longer than a line stays whole, since it may be a path to copy."""
+    for line in _wrapped(text, max(24, width(stream) - indent), whole_words=True):
+        echo(" " * indent + line, stream)
 
 
 def pad(text: str, cells: int) -> str:
@@ -86,7 +86,7 @@ def json_out(value: Any) -> None:
     sys.stdout.buffer.write(jsontext.encode(value, indent=2) + b"\n")
 
 
-def _wrapped(text: str, room: int) -> list[str]:
+def _wrapped(text: str, room: int, *, whole_words: bool = False) -> list[str]:
     lines: list[str] = []
     for paragraph_text in printable(text).split("\n"):
         line = ""
@@ -97,7 +97,7 @@ def _wrapped(text: str, room: int) -> list[str]:
                 continue
             if line:
                 lines.append(line)
-            pieces = chop_cells(word, room)
+            pieces = [word] if whole_words else chop_cells(word, room)
             lines += pieces[:-1]
             line = pieces[-1] if pieces else ""
         lines.append(line)

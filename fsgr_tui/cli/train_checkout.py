@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fsgr_tui.cli import ended, follow, options, text
-from fsgr_tui.core.preflight import Finding
+from fsgr_tui.cli import ended, findings, follow, options, text
 from fsgr_tui.core.training import MODES, Mode
 from fsgr_tui.core.units import printable
 
 if TYPE_CHECKING:
     from fsgr_tui.service.checkout_training import PreparedCheckout
-
-_COLOURS = {"stop": "red", "warn": "yellow"}
 
 
 class TrainCommand(click.Command):
@@ -96,10 +92,10 @@ def command(
     )
     prepared = training.prepare(request)
     for finding in (*prepared.report.stops, *prepared.report.warnings):
-        _tell(finding)
+        findings.tell(finding, sys.stderr)
     text.echo(f"Python: {printable(prepared.argv[0])} ({printable(prepared.python_why)})", sys.stderr)
     if prepared.added:
-        _paragraph(f"Added from the guide's command: {', '.join(prepared.added)}")
+        text.paragraph(f"Added from the guide's command: {', '.join(prepared.added)}", indent=0, stream=sys.stderr)
     stops = len(prepared.report.stops)
     if dry_run or stops:
         if as_json:
@@ -133,18 +129,3 @@ def _pasteable(prepared: PreparedCheckout) -> str:
         else:
             lines[-1] += f" {word}"
     return f"cd {shlex.quote(printable(prepared.cwd))} &&\n" + " \\\n".join(lines)
-
-
-def _tell(finding: Finding) -> None:
-    mark = finding.verdict.upper() if finding.verdict == "stop" else finding.verdict
-    head = text.styled(f"{mark:4}", _COLOURS[finding.verdict], sys.stderr)
-    text.echo(f"{head}  {text.styled(printable(finding.what), 'bold', sys.stderr)}", sys.stderr)
-    needed = f" (needed: {finding.needed})" if finding.needed else ""
-    for line in (finding.found + needed, *(f"-> {line}" for line in finding.remedy.splitlines())):
-        _paragraph(line, indent=6)
-
-
-def _paragraph(words: str, *, indent: int = 0) -> None:
-    room = max(24, text.width(sys.stderr) - indent)
-    for line in textwrap.wrap(printable(words), room, break_long_words=False, break_on_hyphens=False):
-        text.echo(" " * indent + line, sys.stderr)

@@ -74,10 +74,18 @@ class LabRequest(msgspec.Struct, frozen=True, kw_only=True):
     def value(self, name: str, checkout: Checkout) -> str:
         """The value of a script's flag: the one given, else the script's own default; empty when there is neither."""
         for flag in self.given:
-            if flag.name.lstrip("-").replace("_", "-") == name and flag.values:
+            if flag.plain == name and flag.values:
                 return flag.values[0]
         declared = checkout.flag(f"--{name}")
         return declared.default if declared else ""
+
+    def gives(self, name: str) -> bool:
+        """Whether a flag is among those that are given; `name` with hyphens."""
+        return any(flag.plain == name for flag in self.given)
+
+    def value_used(self, name: str, switch: str, checkout: Checkout) -> str:
+        """As `value`; but a script's own default counts only with the switch that makes the script look at it."""
+        return self.value(name, checkout) if self.gives(name) or self.gives(switch) else ""
 
 
 def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightReport:
@@ -151,10 +159,10 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
         else:
             rows += feature_findings(path, annotated)
             rows += rules.grid_findings(checkout, _tokens(path))
-    labels = request.value("labels-path", checkout)
+    labels = request.value_used("labels-path", "return-index", checkout)
     label_rows, largest = _label_findings(_located(labels, root), annotated) if labels else ([], None)
     rows += label_rows
-    embeddings = request.value("text-embed-path", checkout)
+    embeddings = request.value_used("text-embed-path", "text", checkout)
     if embeddings:
         saved = _saved(_located(embeddings, root))
         rows.append(

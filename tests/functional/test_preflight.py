@@ -249,6 +249,28 @@ def test_without_java_the_training_is_not_started(lab):
     assert "exit 1" in rows["Java"]["found"]
 
 
+def test_the_java_of_the_labs_own_environment_is_asked(lab, tmp_path):
+    environment = tmp_path / "envs/fsgr"
+    python = write_program(environment / "bin/python", lab["python"].read_text().removeprefix("#!/bin/sh\n"))
+    (environment / "conda-meta").mkdir()
+    java = write_program(environment / "bin/java", "echo 'openjdk version \"11.0.9\"' >&2")
+    rows = findings(run_lab(lab, "--python", str(python)), findings_code(lab))
+    assert rows["Java"]["found"] == f"11.0.9 at {java}"
+
+
+def test_a_default_of_the_script_that_this_run_does_not_use_stops_nothing(lab):
+    script = script_text().replace(
+        "'--labels_path', type=str", "'--labels_path', type=str, default='labels.hdf5'"
+    ).replace("'--text_embed_path', type=str", "'--text_embed_path', type=str, default='embeddings.pth'")  # fmt: skip
+    write_checkout(lab["repo"], script=script)
+    plain = report_of(lab)
+    assert [row.what for row in plain.stops] == []
+    used = report_of(
+        lab, FITTING, GivenFlag("--text"), GivenFlag("--return_index"), GivenFlag("--labels-path", ("l.hdf5",))
+    )
+    assert {row.what for row in used.stops} == {"patch labels l.hdf5", "text embeddings embeddings.pth"}
+
+
 def test_an_italian_java_and_a_blank_in_the_path_are_warnings(lab, tmp_path):
     lab["repo"] = write_checkout(tmp_path / "my run")
     rows = findings(run_lab(lab, LC_ALL="it_IT.UTF-8"), findings_code(lab))
