@@ -61,7 +61,12 @@ FORGET_SCHEMA = "fsgr-tui/bench-forget/1"
     help="For a weights file that does not tell.",
 )
 @click.option(
-    "--backend", type=click.Choice(BACKENDS), default="pillow", show_default=True, help="What decodes the pictures."
+    "--decoder",
+    "backend",
+    type=click.Choice(BACKENDS),
+    default="pillow",
+    show_default=True,
+    help="What decodes the pictures.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(

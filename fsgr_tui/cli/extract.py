@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
@@ -69,12 +70,31 @@ from fsgr_tui.service.selection import ID_KINDS, IdList
 )
 @click.option("--resume", is_flag=True, help="Go on with an unfinished file, or add what is missing in a finished one.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@options.backend
+@click.option(
+    "--shards",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="With Slurm: tasks of a job array, then a merge and a check.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @options.json_flag
-def command(dry_run: bool, detach: bool, as_json: bool, **asked: Any) -> int:
+def command(
+    dry_run: bool, detach: bool, as_json: bool, runs_on: str | None, profile: str, shards: int, **asked: Any
+) -> int:
     """Prepare, start and follow an extraction."""
+    own_workers = asked["workers"] is not None
     request = _request(asked)
+    if options.on_slurm(runs_on, profile):
+        return _on_slurm(
+            request, profile, shards, own_workers=own_workers, dry_run=dry_run, detach=detach, as_json=as_json
+        )
+    if shards > 1:
+        raise BadRequest(
+            "--shards belongs to --backend slurm.", "Here say --shard 1/8 and so on, then `fsgr-tui merge`."
+        )
     prepared = extraction.prepare(request)
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
@@ -92,6 +112,34 @@ def command(dry_run: bool, detach: bool, as_json: bool, **asked: Any) -> int:
         return 0
     status = follow.follow(run)
     return ended.report(status, as_json=as_json, done=_done)
+
+
+def _on_slurm(
+    request: extraction.ExtractRequest,
+    profile: str,
+    shards: int,
+    *,
+    own_workers: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    from fsgr_tui.service import cluster
+
+    prepared = cluster.prepare_extraction(request, profile, shards, own_workers=own_workers)
+    for notice in prepared.notices:
+        text.echo(f"  {printable(notice)}", sys.stderr)
+    text.echo(f"{len(prepared.whole.images):,} images: {printable(cluster.words_of(prepared))}", sys.stderr)
+    if dry_run:
+        text.echo(cluster.scripts_text(cluster.extraction_scripts(prepared)))
+        text.echo("Nothing speaks against it (dry run; nothing was submitted).", sys.stderr)
+        return 0
+    run = cluster.start_extraction(prepared)
+    if detach:
+        text.echo(run.name)
+        return 0
+    text.echo(f"{run.name} (watch it from anywhere: fsgr-tui attach {run.name})", sys.stderr)
+    return ended.report(follow.follow(run), as_json=as_json, done=_done)
 
 
 def _request(asked: dict[str, Any]) -> extraction.ExtractRequest:

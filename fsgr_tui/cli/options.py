@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ACTIVATIONS, BACKENDS, PRECISIONS, RESIZES
 from fsgr_tui.core.tower import DTYPES, GRIDS
 
@@ -18,6 +19,29 @@ split = click.option(
     help="Split folder, e.g. train2014; several times for several; `karpathy` is train2014 and val2014.",
 )  # fmt: skip
 image_root = click.option("--image-root", type=click.Path(), help="Folder that holds the split folders.")
+
+
+def backend(function: F) -> F:
+    """Where a job runs: here, or in Slurm."""
+    for option in reversed((
+        click.option("--backend", "runs_on", type=click.Choice(("local", "slurm")), default=None,
+                     help="Run here, or submit to Slurm; local unless --profile is given."),
+        click.option("--profile", default="", metavar="NAME",
+                     help="What to ask of Slurm: a table of slurm.toml (see `fsgr-tui cluster`)."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def on_slurm(runs_on: str | None, profile: str) -> bool:
+    """Whether a job goes to Slurm.
+
+    Raises:
+        BadRequest: a profile was given for a job that runs here.
+    """
+    if runs_on == "local" and profile:
+        raise BadRequest(f"--profile {profile} belongs to --backend slurm.", "Leave one of them out.")
+    return runs_on == "slurm" or bool(profile)
 
 
 def model_options(function: F) -> F:
@@ -35,7 +59,7 @@ def model_options(function: F) -> F:
                      help="Arithmetic of the tower; auto: fp16 on a GPU, bf16 on a CPU that has it, else fp32."),
         click.option("--activation", type=click.Choice(ACTIVATIONS), default="auto", show_default=True,
                      help="For a weights file that does not tell: quick-gelu (OpenAI) or gelu."),
-        click.option("--backend", type=click.Choice(BACKENDS), default="pillow", show_default=True,
+        click.option("--decoder", "backend", type=click.Choice(BACKENDS), default="pillow", show_default=True,
                      help="pillow: the reference; torchvision: faster, and a few values one level different."),
         click.option("--device", default="auto", show_default=True,
                      help="auto, cpu, cuda, cuda:N; to extract also all, or several with commas."),

@@ -101,7 +101,7 @@ def _decode(calibration: Calibration, rate: str, encode: float, cpus: int) -> st
         enough = cpus if isinstance(one, Unknown) else min(cpus, math.ceil(encode / one.likely))
         return f"{begin}: cores are free, so use more of them with --workers {max(workers + 1, enough)}."
     return (
-        f"{begin}: all {cpus} CPUs decode, so --backend torchvision (faster, a few values one level different) or more CPUs "
+        f"{begin}: all {cpus} CPUs decode, so --decoder torchvision (faster, a few values one level different) or more CPUs "
         "are the ways out."
     )
 

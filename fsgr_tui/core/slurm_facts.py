@@ -13,6 +13,9 @@ from fsgr_tui.core.units import Unknown, format_bytes
 
 CLUSTER_SCHEMA = "fsgr-tui/cluster/1"
 
+CPUS = 4
+"""For a profile that names no number: what one GPU's decoding needs at the least."""
+
 NODE_FIELDS = "%R|%a|%l|%N|%c|%m|%d|%T|%G|%P|%f"
 """For `sinfo -h -N`: one row per node and partition; its features, which are free text, come last."""
 
@@ -168,7 +171,7 @@ def _partition(nodes: list[_Node]) -> Partition:
     disk = max(node.disk_mib for node in nodes)
     features = dict.fromkeys(word for node in nodes for word in node.features.split(",") if word and word != "(null)")
     return Partition(
-        name=first.name,
+        name=first.partition,
         default=first.default,
         up=first.up,
         limit_s=first.limit_s,
@@ -219,7 +222,7 @@ def fitted(profile: Profile, cluster: Cluster) -> tuple[Profile, Partition]:
     """The profile with what follows from its partition, when the cluster can give what it asks for.
 
     Returns:
-        The profile with its partition's name and its number of GPUs, and the partition.
+        The profile with its partition's name and its numbers of GPUs and CPUs, and the partition.
 
     Raises:
         BadRequest: there is no such partition or GPU, or no node that has so much.
@@ -235,9 +238,10 @@ def fitted(profile: Profile, cluster: Cluster) -> tuple[Profile, Partition]:
         raise BadRequest(
             f"{profile.nodes} nodes: the partition {partition.name} has {partition.nodes}.", "Ask for fewer."
         )
-    if profile.cpus > partition.cpus:
+    cpus = profile.cpus or min(CPUS, partition.cpus)
+    if cpus > partition.cpus:
         raise BadRequest(
-            f"cpus = {profile.cpus}: no node of the partition {partition.name} has more than {partition.cpus}.",
+            f"cpus = {cpus}: no node of the partition {partition.name} has more than {partition.cpus}.",
             "Ask for fewer in the profile.",
         )
     memory = profile.memory_bytes
@@ -253,7 +257,7 @@ def fitted(profile: Profile, cluster: Cluster) -> tuple[Profile, Partition]:
             f"time = {profile.time}: the partition {partition.name} gives {format_limit(partition.limit_s)} at the most.",
             "Ask for that: a job that reaches its limit ends its batch and goes on in its next turn.",
         )
-    return msgspec.structs.replace(profile, partition=partition.name, gpus=gpus), partition
+    return msgspec.structs.replace(profile, partition=partition.name, gpus=gpus, cpus=cpus), partition
 
 
 def _require_gpus(partition: Partition, kind: str, count: int) -> None:

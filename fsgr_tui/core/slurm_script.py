@@ -38,7 +38,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         light_partition: for merging and checking, which need no GPU; empty for the same.
         gpus: per node; None for one where the partition has any.
         gpu_type: as the site names it, e.g. "a100".
-        cpus: per node. memory: per node, e.g. "32GB"; empty for the site's default.
+        cpus: per node; None for four, or what a node has. memory: per node, e.g. "32GB"; empty for the site's default.
         time: `4h`, `90min`, `2-00:00` or `04:00:00`; empty for one from the estimate.
         nodes: more than one only for commands that torchrun can start.
         at_once: how many tasks of an array may run at the same time; 0 for all.
@@ -55,7 +55,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     constraint: str = ""
     gpus: int | None = None
     gpu_type: str = ""
-    cpus: int = 4
+    cpus: int | None = None
     memory: str = ""
     time: str = ""
     nodes: int = 1
@@ -131,7 +131,10 @@ LIGHT = {"gpus": 0, "gpu_type": "", "nodes": 1, "constraint": ""}
 def light(profile: Profile) -> Profile:
     """The profile for merging and checking: no GPU, few CPUs, and their own partition where one is named."""
     return msgspec.structs.replace(
-        profile, **LIGHT, cpus=min(profile.cpus, LIGHT_CPUS), partition=profile.light_partition or profile.partition
+        profile,
+        **LIGHT,
+        cpus=min(profile.cpus or LIGHT_CPUS, LIGHT_CPUS),
+        partition=profile.light_partition or profile.partition,
     )
 
 
@@ -154,7 +157,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         folder: the run folder, absolute; of an array the folder that holds `shard-1`, `shard-2`, ...
         output: Slurm's own log, absolute, with %-patterns for numbers.
         workdir: working folder.
-        time_s: time limit.
+        time_s: time limit; 0 for the partition's default.
         tasks: how many tasks an array has; 0 for a single job.
         python: the interpreter with this program.
         profile_name: as the user calls it.
@@ -224,11 +227,11 @@ def options(batch: Batch) -> tuple[str, ...]:
         ("constraint", _quoted(profile.constraint) if profile.constraint else ""),
         ("nodes", str(profile.nodes)),
         ("ntasks-per-node", "1"),
-        ("cpus-per-task", str(profile.cpus)),
+        ("cpus-per-task", str(profile.cpus or "")),
         ("gres", gpus if profile.gpus else ""),
         # Slurm's M is 2^20 bytes.
         ("mem", f"{-(-memory // 2**20)}M" if memory else ""),
-        ("time", format_limit(batch.time_s)),
+        ("time", format_limit(batch.time_s) if batch.time_s else ""),
         ("signal", f"B:USR1@{profile.signal_s}"),
     ]
     return (

@@ -96,11 +96,11 @@ def prepare(request: ExtractRequest) -> Prepared:
     if request.shard:
         images, part, parts = shard(images, request.shard)
         output = shard_path(output, part, parts)
-    _require_free_name(output, request)
+    require_free_name(output, request)
     if request.resume and not request.overwrite and output.exists():
         _require_extendable(output, frozenset(image.id for image in images))
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
-    free = _require_space(output, need)
+    free = require_space(output, need)
     require_packages("extract")
     notices = (*selected.notices, *_left_out(request, images))
     return Prepared(request, tower, images, output, need, free, notices)
@@ -113,14 +113,32 @@ def start(prepared: Prepared) -> RunFolder:
         MachineCannot: the output's folder or the run folder cannot be made.
     """
     request = prepared.request
-    output = prepared.output.absolute()
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineCannot(
-            f"{output.parent} is not writable: {error.strerror}.", "Choose another --output-path."
-        ) from None
+    make_output_folder(prepared)
     run = new_run("extract")
+    control.start(run, "extract", write_child(prepared, run), request.shown)
+    return run
+
+
+def make_output_folder(prepared: Prepared) -> None:
+    """Make the folder of the feature file.
+
+    Raises:
+        MachineCannot: it cannot be made.
+    """
+    folder = prepared.output.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineCannot(f"{folder} is not writable: {error.strerror}.", "Choose another --output-path.") from None
+
+
+def write_child(prepared: Prepared, run: RunFolder, python: str = sys.executable) -> tuple[str, ...]:
+    """Write what the child reads into a run folder, and return its command.
+
+    Args:
+        python: the interpreter that will run it.
+    """
+    request, output = prepared.request, prepared.output.absolute()
     images_file = run.folder / "images"
     write_image_list(images_file, prepared.images)
     spec = ExtractSpec(
@@ -137,8 +155,7 @@ def start(prepared: Prepared) -> RunFolder:
     )
     child_spec = run.folder / "extract.json"
     child_spec.write_bytes(msgspec.json.encode(spec))
-    control.start(run, "extract", (sys.executable, "-m", "fsgr_tui.extract", str(child_spec)), request.shown)
-    return run
+    return (python, "-m", "fsgr_tui.extract", str(child_spec))
 
 
 def _require_extendable(output: Path, ids: frozenset[int]) -> None:
@@ -185,7 +202,12 @@ def _require_classes(model: ModelChoice) -> None:
         raise BadRequest(f"There is no file {model.classes}.", "Look at --classes.")
 
 
-def _require_free_name(output: Path, request: ExtractRequest) -> None:
+def require_free_name(output: Path, request: ExtractRequest) -> None:
+    """Refuse a feature file that is there, whole or unfinished, unless the request says what to do with it.
+
+    Raises:
+        BadRequest: it is there.
+    """
     if output.is_dir():
         raise BadRequest(f"--output-path {output} is a folder.", "Name the file in it.")
     if request.resume or request.overwrite:
@@ -203,8 +225,15 @@ def _require_free_name(output: Path, request: ExtractRequest) -> None:
         )
 
 
-def _require_space(output: Path, need: int) -> int | None:
-    """Refuse before any work when the file would not fit; an unfinished file has its space already."""
+def require_space(output: Path, need: int) -> int | None:
+    """Refuse before any work when the file would not fit; an unfinished file has its space already.
+
+    Returns:
+        Free bytes; None where that is not known.
+
+    Raises:
+        MachineCannot: it does not fit, or the folder is not writable.
+    """
     disk = probe_disk(output.parent)
     if not disk.writable:
         raise MachineCannot(f"{output.parent} is not writable.", "Choose another --output-path.")

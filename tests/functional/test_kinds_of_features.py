@@ -173,7 +173,7 @@ def test_a_dictionary_in_place_of_the_tensor_is_named(tmp_path):
 
 
 def test_the_fast_backend_differs_by_one_level_and_says_how_much(demo_root, tmp_path):
-    done = extract(demo_root, tmp_path / "f.hdf5", "--backend", "torchvision")
+    done = extract(demo_root, tmp_path / "f.hdf5", "--decoder", "torchvision")
     manifest = FeatureFile(tmp_path / "f.hdf5").manifest
     assert manifest.decoder == "torchvision"
     assert "relative L2" in manifest.preprocess_difference

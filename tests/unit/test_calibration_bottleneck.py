@@ -18,7 +18,7 @@ SLOW_DECODE = {"decode": rate(600, 620, 630), "decode_one": rate(300, 310, 320),
         ("a GPU with small batches", {"batch_size": 8}, 16, ["The GPU holds", "batches of 8", "--batch-size 64"]),
         ("free cores", SLOW_DECODE, 16, ["Decoding holds the extraction at 620 images/s", "could take 1,400", "--workers 5"]),
         ("fewer cores than would be enough", SLOW_DECODE, 4, ["cores are free", "--workers 4"]),
-        ("all cores busy", SLOW_DECODE, 2, ["all 2 CPUs decode", "--backend torchvision"]),
+        ("all cores busy", SLOW_DECODE, 2, ["all 2 CPUs decode", "--decoder torchvision"]),
         (
             "workers that do not help",
             {"decode": rate(600, 620, 630), "decode_one": rate(300, 310, 320), "workers": 15}, 16,

@@ -182,7 +182,7 @@ def test_without_a_file_the_site_decides(profiles):
         ("[gpu]\ncpus = 4", "gpus", "There is no profile 'gpus'"),
         ("[gpu]\ncpu = 4", "gpu", "nothing reads the key 'cpu'"),
         ("[gpu]\ncpus = 0", "gpu", "cpus = 0 cannot be"),
-        ("[gpu]\ncpus = 'four'", "gpu", "Expected `int`"),
+        ("[gpu]\ncpus = 'four'", "gpu", "got `str` - at `$.cpus`"),
         ("[gpu]\npartition = 'big gpu'", "gpu", "partition = 'big gpu' cannot be"),
         ("[gpu]\nmemory = 'much'", "gpu", "'much' is not a size"),
         ("[gpu]\ntime = 'long'", "gpu", "is no time limit"),

@@ -1,0 +1,371 @@
+"""Work for a cluster: what can be refused is refused here, before anything is submitted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from fsgr_tui.core import jsontext
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.machine import Gpu
+from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder, fitted
+from fsgr_tui.core.slurm_job import Part, shard_folder
+from fsgr_tui.core.slurm_script import (
+    Batch,
+    Profile,
+    escaped_pattern,
+    light,
+    on_several_nodes,
+    script,
+    suggested_time_s,
+)
+from fsgr_tui.core.timing import extraction_rate
+from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
+from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir, write_whole
+from fsgr_tui.jobs.slurm import commands
+from fsgr_tui.jobs.slurm.commands import Commands
+from fsgr_tui.jobs.slurm.facts import read_cluster
+from fsgr_tui.jobs.slurm.submit import Work, part_of, submit, write_member
+from fsgr_tui.probes.disk import probe_disk
+from fsgr_tui.service import extraction
+from fsgr_tui.service.extraction import ExtractRequest, Prepared
+from fsgr_tui.service.profiles import read_profile
+from fsgr_tui.service.selection import shard, shard_path
+
+COPY_BYTES_S = 50e6
+"""Merging and checking read and write the whole file; so slow is a shared disk that many others use."""
+
+EXAMPLE_RUN = "extract-EXAMPLE"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where work goes, once the cluster can give what the profile asks for.
+
+    Attributes:
+        profile: with its partition's name and its numbers of GPUs and CPUs.
+        notices: what a person should know before anything is submitted.
+    """
+
+    profile_name: str
+    profile: Profile
+    partition: Partition
+    cluster: Cluster
+    notices: tuple[str, ...] = ()
+
+    @property
+    def cpus(self) -> int:
+        """CPUs per node."""
+        return self.profile.cpus or 1
+
+    @property
+    def python(self) -> str:
+        """The interpreter on the nodes."""
+        return self.profile.python or sys.executable
+
+
+def place(profile_name: str, folders: Mapping[str, str], slurm: Commands = commands.run) -> Place:
+    """Look at the cluster, and at whether it can give what a profile asks for.
+
+    Args:
+        profile_name: empty for the one called "default", or the site's own defaults.
+        folders: what the nodes have to see, by its role.
+
+    Raises:
+        BadRequest: no such profile or partition, or more than any node has.
+        MachineCannot: Slurm is not here, or does not answer.
+    """
+    if slurm is commands.run:
+        commands.require()
+    name, wanted = read_profile(profile_name)
+    cluster = read_cluster(slurm)
+    profile, partition = fitted(wanted, cluster)
+    return Place(name, profile, partition, cluster, _notices(profile, partition, cluster, folders))
+
+
+def _notices(profile: Profile, partition: Partition, cluster: Cluster, folders: Mapping[str, str]) -> tuple[str, ...]:
+    told = []
+    if own := [
+        folder for folder in shared_folders({"the run folder": str(runs_dir()), **folders}) if not folder.shared
+    ]:
+        listed = ", ".join(f"{folder.role} ({folder.path}, {folder.filesystem})" for folder in own)
+        told.append(
+            f"warning: other nodes most likely do not see {listed}. Use folders on the shared file system (FSGR_TUI_RUNS "
+            "sets the one of runs), unless all runs on this very host."
+        )
+    if partition.usable < profile.nodes:
+        told.append(
+            f"warning: {partition.usable} of {partition.nodes} nodes of {partition.name} can be used now; it will wait."
+        )
+    if cluster.requeue is False:
+        told.append(
+            "This site puts no job back by itself (JobRequeue=0); --requeue in the script asks for it all the same."
+        )
+    return tuple(told)
+
+
+def shared_folders(folders: Mapping[str, str]) -> tuple[SharedFolder, ...]:
+    """Whether other nodes are likely to see these folders, told from their file systems."""
+    found = []
+    for role, path in folders.items():
+        disk = probe_disk(path)
+        shared = disk.filesystem in SHARED_FILESYSTEMS or disk.filesystem.startswith("fuse.")
+        found.append(SharedFolder(role, str(Path(path).absolute()), disk.filesystem, shared))
+    return tuple(found)
+
+
+class PreparedShards(msgspec.Struct, frozen=True):
+    """An extraction for a cluster that nothing speaks against.
+
+    Attributes:
+        shards: one prepared extraction each; a single one writes the feature file itself.
+        whole: the extraction as it was asked for.
+        time_s: of a shard, time limit.
+        work: how long a shard takes.
+    """
+
+    where: Place
+    whole: Prepared
+    shards: tuple[Prepared, ...]
+    time_s: int
+    work: Estimate
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know before it is submitted."""
+        return (*self.whole.notices, *self.where.notices)
+
+
+def prepare_extraction(
+    request: ExtractRequest,
+    profile_name: str,
+    shards: int,
+    *,
+    own_workers: bool = False,
+    slurm: Commands = commands.run,
+) -> PreparedShards:
+    """Look at everything that could stop an extraction on the cluster.
+
+    Args:
+        shards: tasks of the job array; one is a single job.
+        own_workers: whether the user gave the number of workers; else it is that of the profile's CPUs.
+
+    Raises:
+        BadRequest: as `extraction.prepare` and `place`; or files of shards are in the way.
+        MachineCannot: as `extraction.prepare` and `place`; or there is no room for shards and the whole file.
+    """
+    if request.shard:
+        raise BadRequest("--shard is for a part that you start yourself.", "With --backend slurm say --shards N.")
+    folders = {"the images": request.image_root, "the feature file": request.output}
+    where = place(profile_name, folders, slurm)
+    profile = where.profile
+    if profile.nodes > 1:
+        raise BadRequest(f"nodes = {profile.nodes}: every shard runs on one node.", "Use nodes = 1 and more --shards.")
+    many = profile.gpus is not None and profile.gpus > 1 and request.model.device == "auto"
+    request = msgspec.structs.replace(
+        request,
+        workers=request.workers if own_workers else where.cpus,
+        model=msgspec.structs.replace(request.model, device="all") if many else request.model,
+    )
+    whole = extraction.prepare(request)
+    parts = _parts(whole, shards)
+    gpu = (
+        Gpu(0, "", profile.gpu_type or _type_of(where.partition), *(Unknown("on a node"),) * 4)
+        if profile.gpus
+        else None
+    )
+    rate = extraction_rate(whole.tower, gpu, where.cpus, request.workers)
+    work = rate.seconds_for(max(len(part.images) for part in parts) / max(1, profile.gpus or 1))
+    time_s = profile.time_s or suggested_time_s(work, where.partition.limit_s)
+    return PreparedShards(where, whole, parts, time_s, work)
+
+
+def _type_of(partition: Partition) -> str:
+    return partition.gpus[0].type if partition.gpus else ""
+
+
+def _parts(whole: Prepared, shards: int) -> tuple[Prepared, ...]:
+    if shards == 1:
+        return (whole,)
+    if whole.request.resume and whole.output.exists() and not whole.request.overwrite:
+        raise BadRequest(
+            f"{whole.output} is finished; shards cannot add to it.",
+            "Use --shards 1 to add what is missing in it, or --overwrite to replace it.",
+        )
+    extraction.require_space(whole.output, 2 * whole.need_bytes)
+    parts = []
+    for number in range(1, shards + 1):
+        images, _, _ = shard(whole.images, f"{number}/{shards}")
+        output = shard_path(whole.output, number, shards)
+        extraction.require_free_name(output, whole.request)
+        need = round(whole.need_bytes / shards)
+        parts.append(msgspec.structs.replace(whole, images=images, output=output, need_bytes=need, notices=()))
+    return tuple(parts)
+
+
+def extraction_scripts(prepared: PreparedShards, run: RunFolder | None = None) -> tuple[tuple[Part, Batch], ...]:
+    """The jobs of an extraction and their scripts, in the order in which they begin.
+
+    Args:
+        run: the run folder; None for an example of one, to be shown.
+    """
+    run = run or RunFolder(runs_dir() / EXAMPLE_RUN)
+    count = len(prepared.shards)
+    output = prepared.whole.output
+    if count == 1:
+        return (
+            (part_of(run, "extract"), _batch(prepared.where, run, "extract", f"extract {output}", prepared.time_s)),
+        )
+    later_s = round(prepared.whole.need_bytes / COPY_BYTES_S)
+    small = msgspec.structs.replace(prepared.where, profile=light(prepared.where.profile))
+    limit = prepared.where.partition.limit_s
+    if small.profile.partition != prepared.where.profile.partition:
+        limit = prepared.where.cluster.partition(small.profile.partition).limit_s
+    light_s = suggested_time_s(Estimate(later_s, 2 * later_s, 4 * later_s, "s", "guess"), limit)
+    array = _batch(prepared.where, run, "extract", f"extract {output} in {count} shards", prepared.time_s, count)
+    return (
+        (part_of(run, "extract", "", count), array),
+        (part_of(run, "merge", "merge"), _batch(small, run, "merge", f"merge {count} shards into {output}", light_s)),
+        (part_of(run, "check", "check"), _batch(small, run, "check", f"check {output}, every row", light_s)),
+    )
+
+
+def _batch(
+    where: Place, run: RunFolder, name: str, what: str, time_s: int, tasks: int = 0, cwd: Path | None = None
+) -> Batch:
+    own = run.folder / name if name in ("merge", "check") else run.folder
+    return Batch(
+        what=what,
+        name=part_of(run, name).job_name,
+        folder=str(own),
+        output=escaped_pattern(str(run.folder)) + ("/slurm-%A_%a.out" if tasks else "/slurm-%j.out"),
+        workdir=str(cwd or Path.cwd()),
+        profile=where.profile,
+        profile_name=where.profile_name,
+        time_s=time_s,
+        python=where.python,
+        tasks=tasks,
+    )
+
+
+def start_extraction(prepared: PreparedShards, slurm: Commands = commands.run) -> RunFolder:
+    """Submit a prepared extraction.
+
+    Raises:
+        MachineCannot: a folder cannot be made, or Slurm takes a job not.
+    """
+    extraction.make_output_folder(prepared.whole)
+    run = new_run("extract")
+    request, profile, python = prepared.whole.request, prepared.where.profile, prepared.where.python
+    cwd = Path.cwd()
+    if len(prepared.shards) == 1:
+        argv = extraction.write_child(prepared.whole, run, python)
+        write_member(run, Work(kind="extract", argv=argv, cwd=cwd, shown=request.shown), profile)
+    else:
+        _write_whole_run(run, prepared, cwd)
+        for number, part in enumerate(prepared.shards, start=1):
+            own = RunFolder(run.folder / shard_folder(number))
+            own.folder.mkdir()
+            argv = extraction.write_child(part, own, python)
+            write_member(own, Work(kind="extract", argv=argv, cwd=cwd, shown=request.shown), profile, run)
+        for kind, words in (("merge", _merge(prepared)), ("check", _check(prepared))):
+            work = Work(kind=kind, argv=(python, "-m", "fsgr_tui", *words), cwd=cwd, shown=("fsgr-tui", *words))
+            write_member(RunFolder(run.folder / kind), work, profile, run)
+    submit(run, extraction_scripts(prepared, run), slurm=slurm)
+    return run
+
+
+def _write_whole_run(run: RunFolder, prepared: PreparedShards, cwd: Path) -> None:
+    """The documents of the run itself, which has no runner of its own."""
+    shown = prepared.whole.request.shown
+    spec = JobSpec(
+        run.name, "extract", (sys.executable, "-m", "fsgr_tui", *shown[1:]), str(cwd), shown=shown, created=time.time()
+    )
+    count = len(prepared.shards)
+    run.log.write_text(
+        f"{count} shards, then merge and check, each with its own log: fsgr-tui logs {run.name}/shard-1 "
+        f"(to shard-{count}), {run.name}/merge, {run.name}/check\n"
+    )
+    write_whole(run.spec, jsontext.encode(spec))
+    output = str(prepared.whole.output.absolute())
+    run.write_status(
+        JobStatus(run.name, "queued", "extract", shown, str(run.folder), backend="slurm", result={"output": output})
+    )
+
+
+def _merge(prepared: PreparedShards) -> tuple[str, ...]:
+    again = ("--overwrite",) if prepared.whole.request.overwrite else ()
+    shards = (str(part.output.absolute()) for part in prepared.shards)
+    return ("merge", "--resume", *again, str(prepared.whole.output.absolute()), *shards)
+
+
+def _check(prepared: PreparedShards) -> tuple[str, ...]:
+    request = prepared.whole.request
+    words = ["check", "--deep", str(prepared.whole.output.absolute())]
+    # With a list of ids, or ids from annotations, the folders hold other images than the file.
+    if request.ids is None and not request.annotations:
+        words += ["--image-root", str(Path(request.image_root).absolute())]
+        words += [word for split in request.splits for word in ("--split", split)]
+        words += ["--id-pattern", request.id_pattern] if request.id_pattern else []
+    return tuple(words)
+
+
+def words_of(prepared: PreparedShards) -> str:
+    """What would be done, in a line."""
+    profile, count = prepared.where.profile, len(prepared.shards)
+    gpus = f"{profile.gpus} GPU{'s' if profile.gpus != 1 else ''}"
+    jobs = f"{count} shards, then merge and check" if count > 1 else "1 job"
+    twice = f"; shards and file need {format_bytes(2 * prepared.whole.need_bytes)} together" if count > 1 else ""
+    return (
+        f"{jobs} on {profile.partition} (profile {prepared.where.profile_name}: {gpus}, {prepared.where.cpus} CPUs each, "
+        f"{format_duration(prepared.time_s)} at the most; about {format_duration(prepared.work.likely)} of work, "
+        f"{prepared.work.basis}){twice}"
+    )
+
+
+def scripts_text(scripts: Sequence[tuple[Part, Batch]]) -> str:
+    """The scripts as they would be written, one after the other."""
+    texts = []
+    for number, (part, batch) in enumerate(scripts):
+        behind = f", after {scripts[number - 1][0].name}" if number else ""
+        texts.append(f"# ---- {part.script}{behind}\n{script(batch)}")
+    return "\n".join(texts)
+
+
+def start_command(
+    where: Place, work: Work, name: str = "", after: Sequence[int] = (), slurm: Commands = commands.run
+) -> RunFolder:
+    """Submit a command as one job.
+
+    Args:
+        work: the command; on several nodes a Python script, which torchrun then starts on each.
+        name: the user's own name for the job.
+        after: ids of Slurm's jobs that have to end well first.
+
+    Raises:
+        BadRequest: the name cannot be, or the command cannot be started on several nodes.
+        MachineCannot: the folder cannot be made, or Slurm takes the job not.
+    """
+    work = command_of(where, work)
+    run = new_run(work.kind, name)
+    write_member(run, msgspec.structs.replace(work, step=work.kind in STEP_KINDS), where.profile)
+    submit(run, command_scripts(where, work, run), after, slurm)
+    return run
+
+
+def command_of(where: Place, work: Work) -> Work:
+    """The command as it runs on its nodes."""
+    if where.profile.nodes == 1:
+        return work
+    return msgspec.structs.replace(work, argv=on_several_nodes(work.argv, where.python))
+
+
+def command_scripts(where: Place, work: Work, run: RunFolder) -> tuple[tuple[Part, Batch], ...]:
+    """The one job of a command and its script."""
+    what = " ".join(work.shown or work.argv)
+    batch = _batch(where, run, work.kind, what, where.profile.time_s or 0, cwd=work.cwd)
+    return ((part_of(run, work.kind), batch),)
