@@ -25,6 +25,7 @@ MODULES = {
     "memory": "memory",
     "logs": "logs",
     "jobs": "jobs",
+    "screen": "screen",
 }
 
 
