@@ -23,7 +23,8 @@ class Disk(msgspec.Struct, frozen=True):
         free_bytes: what this user may still write (without the blocks reserved for root, within the quota).
         quota_bytes: what the user's quota leaves, or why it is not known.
         inodes_free: files this user may still create, or why that is not known.
-        writable: whether this user may create files at `path` (its nearest existing parent).
+        writable: whether this user may create files at `path` (its nearest existing parent); false, too, where the disk
+            does not answer (`silence`).
     """
 
     path: str
@@ -35,6 +36,12 @@ class Disk(msgspec.Struct, frozen=True):
     quota_bytes: int | Unknown
     inodes_free: int | Unknown
     writable: bool
+
+    @property
+    def silence(self) -> Unknown | None:
+        """Why the disk gave no answer at all (a server that hangs, a stale handle); None when it answered."""
+        sizes = self.total_bytes, self.inodes_free
+        return sizes[0] if isinstance(sizes[0], Unknown) and sizes[0] == sizes[1] else None
 
 
 class Gpu(msgspec.Struct, frozen=True):

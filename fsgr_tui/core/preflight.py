@@ -177,7 +177,7 @@ def _torch_finding(torch: TorchBuild | Unknown, gpus: int, *, stop: bool) -> lis
 def disk_findings(disk: Disk, need_bytes: int, inodes: int, purpose: str) -> list[Finding]:
     """Space with what could not be checked, inodes, and the right to write."""
     where = f"{disk.mount} ({disk.filesystem})"
-    if not disk.writable and isinstance(disk.free_bytes, Unknown):
+    if disk.silence:
         return [
             Finding(
                 f"space for {purpose}", f"{disk.path}: {disk.free_bytes}", "a disk that answers", "stop",

@@ -33,6 +33,7 @@ from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
 from fsgr_tui.service.calibration import calibrations_dir
 from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
+from fsgr_tui.service.space import require_writable
 
 BENCH_SCHEMA = "fsgr-tui/bench/1"
 
@@ -257,8 +258,7 @@ def _require_folder(features_dir: str, disks: DiskSystem) -> tuple[Path, Disk]:
     if not parent.is_dir():
         raise BadRequest(f"{parent} is a file.", "Name the folder that features go to with --features-dir.")
     disk = probe_disk(parent, disks)
-    if not disk.writable:
-        raise MachineCannot(f"{parent} is not writable.", "Choose another --features-dir.")
+    require_writable(disk, parent, "Choose another --features-dir.")
     return parent, disk
 
 

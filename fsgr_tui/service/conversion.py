@@ -14,7 +14,6 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ConvertSpec, FormatName
 from fsgr_tui.core.job import Cause, JobState, JobStatus
-from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE
 from fsgr_tui.core.tower import Dtype
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.convert import ConvertReport
@@ -23,8 +22,8 @@ from fsgr_tui.features.formats.draft import draft_folder
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import LOCAL_DISKS, DiskSystem, probe_disk
-from fsgr_tui.service.extraction import SMALL_RESERVE_SHARE
 from fsgr_tui.service.model_choice import require_packages
+from fsgr_tui.service.space import require_writable, reserve_bytes
 
 CONVERT_SCHEMA = "fsgr-tui/convert/1"
 
@@ -160,8 +159,7 @@ def _require_packages(kinds: set[FormatName]) -> None:
 
 def _require_room(target: Path, kind: FormatName, need: catalogue.Need, disks: DiskSystem) -> None:
     disk = probe_disk(target.parent, disks)
-    if not disk.writable:
-        raise MachineCannot(f"{target.parent} is not writable.", "Choose another target.")
+    require_writable(disk, target.parent, "Choose another target.")
     if isinstance(disk.inodes_free, int) and need.inodes > disk.inodes_free:
         raise MachineCannot(
             f"Not enough inodes for {target}: {kind} needs {need.inodes:,} inodes, {disk.inodes_free:,} free on {disk.mount} ({disk.filesystem}).",
@@ -171,7 +169,7 @@ def _require_room(target: Path, kind: FormatName, need: catalogue.Need, disks: D
         )
     if not isinstance(disk.free_bytes, int):
         return
-    reserve = min(RESERVE_BYTES, round(SMALL_RESERVE_SHARE * need.bytes)) + round(RESERVE_SHARE * need.bytes)
+    reserve = reserve_bytes(need.bytes)
     if need.bytes + reserve - _left_over(target) > disk.free_bytes:
         raise MachineCannot(
             f"Not enough space for {target}: {format_bytes(need.bytes + reserve)} are needed, {format_bytes(disk.free_bytes)} "

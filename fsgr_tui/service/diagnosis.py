@@ -147,7 +147,7 @@ def _disk_words(disk: Disk) -> str:
     inodes = (
         f"inodes {disk.inodes_free}" if isinstance(disk.inodes_free, Unknown) else f"{disk.inodes_free:,} inodes free"
     )
-    state = "" if disk.writable else ", NOT WRITABLE"
+    state = "" if disk.writable or disk.silence else ", NOT WRITABLE"
     return f"{free}{of} on {disk.mount} ({disk.filesystem}){state}; {quota}; {inodes}"
 
 

@@ -11,7 +11,8 @@ import msgspec
 from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice
-from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE, temporary_bytes
+from fsgr_tui.core.machine import Disk
+from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.images import Image, write_image_list
@@ -25,8 +26,9 @@ from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
 from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
 from fsgr_tui.service.selection import IdList, Selection, restricted, select_images, shard, shard_path
+from fsgr_tui.service.space import require_answer, require_writable, reserve_bytes
 
-SMALL_RESERVE_SHARE = 0.05
+_ELSEWHERE = "Choose another --output-path."
 
 
 class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,8 @@ def prepare(request: ExtractRequest) -> Prepared:
 
     Raises:
         BadRequest: unknown model, grid or split; missing images; the output exists.
-        MachineCannot: missing packages or weights, the output folder is not writable, or there is not enough space.
+        MachineCannot: missing packages or weights, the output folder is not writable or does not answer, or there is not
+            enough space.
     """
     tower = find_model(request.model.clip_model)
     shape = request.model.shape(tower)
@@ -96,11 +99,14 @@ def prepare(request: ExtractRequest) -> Prepared:
     if request.shard:
         images, part, parts = shard(images, request.shard)
         output = shard_path(output, part, parts)
+    disk = probe_disk(output.parent)
+    # Where the disk hangs, a look at the name would hang with it.
+    require_answer(disk, output.parent, _ELSEWHERE)
     require_free_name(output, request)
     if request.resume and not request.overwrite and output.exists():
         _require_extendable(output, frozenset(image.id for image in images))
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
-    free = require_space(output, need)
+    free = require_space(output, need, disk)
     require_packages("extract")
     notices = (*selected.notices, *_left_out(request, images))
     return Prepared(request, tower, images, output, need, free, notices)
@@ -225,24 +231,25 @@ def require_free_name(output: Path, request: ExtractRequest) -> None:
         )
 
 
-def require_space(output: Path, need: int) -> int | None:
+def require_space(output: Path, need: int, disk: Disk | None = None) -> int | None:
     """Refuse before any work when the file would not fit; an unfinished file has its space already.
+
+    Args:
+        disk: that of the output's folder, where it was looked at already.
 
     Returns:
         Free bytes; None where that is not known.
 
     Raises:
-        MachineCannot: it does not fit, or the folder is not writable.
+        MachineCannot: it does not fit, or the folder is not writable, or its disk does not answer.
     """
-    disk = probe_disk(output.parent)
-    if not disk.writable:
-        raise MachineCannot(f"{output.parent} is not writable.", "Choose another --output-path.")
+    disk = disk or probe_disk(output.parent)
+    require_writable(disk, output.parent, _ELSEWHERE)
     if not isinstance(disk.free_bytes, int):
         return None
     part = output.with_name(output.name + ".part")
     there = part.stat().st_blocks * 512 if part.exists() else 0
-    # A small job must not be refused on a small disk for a reserve that was made for large ones.
-    reserve = min(RESERVE_BYTES, round(SMALL_RESERVE_SHARE * need)) + round(RESERVE_SHARE * need)
+    reserve = reserve_bytes(need)
     if need + reserve - there > disk.free_bytes:
         raise MachineCannot(
             f"Not enough space for {output}: {format_bytes(need + reserve)} are needed, {format_bytes(disk.free_bytes)} "

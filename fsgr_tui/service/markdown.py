@@ -35,7 +35,7 @@ def machine_rows(machine: Machine) -> Rows:
     for disk in machine.disks:
         free = str(disk.free_bytes) if isinstance(disk.free_bytes, Unknown) else f"{format_bytes(disk.free_bytes)} free"
         total = "" if isinstance(disk.total_bytes, Unknown) else f" of {format_bytes(disk.total_bytes)}"
-        state = "" if disk.writable else ", NOT WRITABLE"
+        state = "" if disk.writable or disk.silence else ", NOT WRITABLE"
         rows.append((printable(disk.path), printable(f"{free}{total} on {disk.mount} ({disk.filesystem}){state}")))
     return rows
 

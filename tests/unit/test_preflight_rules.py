@@ -166,7 +166,10 @@ def test_gpu_memory_stops_only_when_even_the_low_estimate_does_not_fit(low, like
         ({"free_bytes": Unknown("no answer within 2 s")}, "warn", "unknown (no answer within 2 s)"),
         ({"writable": False}, "stop", "not writable"),
         (
-            {"writable": False, "free_bytes": Unknown("no answer within 2 s")},
+            {
+                "writable": False,
+                **dict.fromkeys(("total_bytes", "free_bytes", "inodes_free"), Unknown("no answer within 2 s")),
+            },
             "stop",
             "features: unknown (no answer within 2 s)",
         ),
