@@ -86,7 +86,7 @@ def command(
 ) -> int:
     """Prepare, start and follow an extraction."""
     own_workers = asked["workers"] is not None
-    request = _request(asked)
+    request = request_of(asked)
     if options.on_slurm(runs_on, profile):
         return _on_slurm(
             request, profile, shards, own_workers=own_workers, dry_run=dry_run, detach=detach, as_json=as_json
@@ -142,7 +142,8 @@ def _on_slurm(
     return ended.report(follow.follow(run), as_json=as_json, done=_done)
 
 
-def _request(asked: dict[str, Any]) -> extraction.ExtractRequest:
+def request_of(asked: dict[str, Any]) -> extraction.ExtractRequest:
+    """What the options of an extraction ask for; those of where it runs and what is shown are taken out before."""
     if asked.pop("labels"):
         asked |= {"stage": "labels", "grid": "native"}
     ids = IdList(asked.pop("ids_file"), asked["annotations"], asked.pop("ids_are"))

@@ -18,7 +18,7 @@ from fsgr_tui.core.units import printable
 
 _PASTED = "--pasted"
 _WORDS = "words as typed"
-_NOT_HERE = ("dry_run", "detach", "no_preflight")
+_NOT_HERE = ("dry_run", "detach", "no_preflight", "runs_on", "profile", "shards")
 
 _EXITS = (
     "Exit codes: 0 nothing speaks against it (warnings may be there), 1 data are missing or bad, 2 the command is wrong, "
@@ -93,7 +93,7 @@ def _extract(**asked: Any) -> int:
     as_json = asked.pop("as_json")
     from fsgr_tui.service import preflight
 
-    request = extract._request(asked)  # noqa: SLF001 - the command that is prepared reads its own options
+    request = extract.request_of(asked)
     return _told(preflight.preflight_extract(request), as_json=as_json)
 
 
@@ -102,7 +102,7 @@ def _train(**asked: Any) -> int:
     from fsgr_tui.service import preflight
 
     mode, features, images = asked.pop("mode"), asked.pop("features_path"), asked.pop("image_root")
-    request = train._request(mode, features, images or "", asked)  # noqa: SLF001 - as above
+    request = train._request(mode, features, images or "", asked)  # noqa: SLF001 - the command that is prepared reads its own options
     return _told(preflight.preflight_train(request), as_json=as_json)
 
 

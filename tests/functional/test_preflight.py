@@ -80,6 +80,14 @@ def test_empty_images_and_an_output_that_exists_are_named(demo_root, tmp_path):
     assert len([row for row in bad.values() if "exists already" in row["found"]]) == 1
 
 
+def test_every_option_that_says_what_to_extract_is_an_option_of_its_preflight_too():
+    from fsgr_tui.cli import extract, preflight
+
+    own = {param.name for param in extract.command.params}
+    prepared = {param.name for param in preflight.command.commands["extract"].params}
+    assert own - prepared == {"dry_run", "detach", "runs_on", "profile", "shards"}
+
+
 @pytest.mark.parametrize("words", [(), ("extract",), ("train",)])
 def test_help_names_the_exit_codes_and_examples(words):
     done = run_cli("preflight", *words, "--help")
