@@ -176,6 +176,22 @@ def read_plan(path: Path) -> Sequence[PlanStep]:
     return read(text).steps
 
 
+def gpu_for(kind: str, argv: Sequence[str], count: int = 1, ask: Callable[[], GpuReport] = ask_gpus) -> GpuWish | None:
+    """What a command of this program that is started by itself asks of the GPUs, so that two do not land on one card.
+
+    Args:
+        argv: the command as typed; one that names its device gets that, and keeps nobody away.
+        count: how many GPUs it uses.
+
+    Returns:
+        None where there are not so many GPUs, the driver does not tell, or the command uses none.
+    """
+    if not _may_use_a_gpu(RunRequest(argv=tuple(argv)), kind):
+        return None
+    report, wish = ask(), GpuWish(ASK, count)
+    return wish if report.status == "ok" and not gpus.impossible(report, wish) else None
+
+
 def gpu_words(wish: GpuWish | None) -> str:
     """What a job asks of the GPUs, for people."""
     if wish is None:

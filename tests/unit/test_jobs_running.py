@@ -15,9 +15,9 @@ import pytest
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.lab import LoginSession
-from fsgr_tui.core.machine import GpuReport
+from fsgr_tui.core.machine import Gpu, GpuReport
 from fsgr_tui.core.planfile import PlanStep
-from fsgr_tui.core.units import Unknown
+from fsgr_tui.core.units import GIB, Unknown
 from fsgr_tui.jobs import control, gpus, life
 from fsgr_tui.jobs.environment import git_state, recorded
 from fsgr_tui.jobs.folder import STEP_VARIABLE, all_runs, new_run
@@ -382,3 +382,24 @@ def test_a_place_that_cannot_be_written_is_refused_and_leaves_nothing(monkeypatc
         control.start(run, "command", ("true",))
     assert "FSGR_TUI_RUNS" in refused.value.fix
     assert not run.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "count", "wanted"),
+    [
+        (["--weights", "openai"], "ok", 1, True),
+        (["--device", "auto"], "ok", 2, True),
+        (["--device", "cuda:1"], "ok", 1, False),
+        (["--device", "cpu"], "ok", 1, False),
+        (["--device=all"], "ok", 1, False),
+        ([], "ok", 3, False),
+        ([], "no_driver", 1, False),
+        ([], "error", 1, False),
+    ],
+)
+def test_a_command_started_by_itself_asks_for_a_gpu_unless_it_names_its_device(words, status, count, wanted):
+    two = tuple(Gpu(number, f"GPU-{number}", "RTX 3090", 24 * GIB, 23 * GIB, GIB, 0) for number in range(2))
+    report = GpuReport(status, two if status == "ok" else (), message="as asked for")
+    wish = running.gpu_for("extract", ("fsgr-tui", "extract", *words), count, lambda: report)
+    assert (wish is not None) == wanted
+    assert wish is None or wish.count == count
