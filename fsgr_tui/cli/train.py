@@ -250,13 +250,14 @@ def _say_left_out(asked: dict[str, Any]) -> None:
 
 
 def _done(result: dict[str, Any]) -> None:
-    best, scores = result["best"], {**result["metrics"], **_of_java(result)}
+    best = result["best"]
     text.echo(
         f"{result['mode']}: {result['steps']:,} steps, loss {_number(result['first_loss'])} to {_number(result['last_loss'])}, "
         f"validation {_number(result['val_loss'])}"
     )
-    if scores:
-        text.echo("  " + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    for title, scores in (("", result["metrics"]), ("the best, with the PTB tokenizer: ", result["java_metrics"])):
+        if scores:
+            text.echo(f"  {title}" + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     if best["value"] is not None:
         text.echo(f"  best by {best['by']}: {best['value']:.3f} after step {best['step']:,}")
     text.echo()
@@ -268,14 +269,6 @@ def _done(result: dict[str, Any]) -> None:
         )
     text.echo(f"  checkpoints {format_bytes(result['checkpoint_bytes'])}, the last {printable(result['checkpoint'])}")
     text.echo(f"  curves for TensorBoard: {printable(result['logs'])}")
-
-
-def _of_java(result: dict[str, Any]) -> dict[str, float]:
-    """Scores over the Java tokenizer's words, under names that tell."""
-    return {
-        name if name in ("meteor", "spice") else f"{name} (PTB)": value
-        for name, value in result["java_metrics"].items()
-    }
 
 
 def _rehearsed(result: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.java import probe_java
 from fsgr_tui.probes.models import find_model
+from fsgr_tui.service import running
 from fsgr_tui.service.markdown import Rows
 from fsgr_tui.service.model_choice import TOWER_PACKAGES, for_child, require_packages, require_weights
 from fsgr_tui.service.selection import select_images
@@ -216,7 +217,9 @@ def start(prepared: PreparedTraining) -> RunFolder:
     )
     child_spec = run.folder / "train.json"
     child_spec.write_bytes(msgspec.json.encode(spec))
-    control.start(run, "train", (sys.executable, "-m", "fsgr_tui.train", str(child_spec)), request.shown)
+    # Inside a job of `run` the GPU is chosen already.
+    wish = None if run.adopted else running.gpu_for("train", request.shown, max(1, request.processes))
+    control.start(run, "train", (sys.executable, "-m", "fsgr_tui.train", str(child_spec)), request.shown, gpu=wish)
     return run
 
 
@@ -229,6 +232,7 @@ def measured_rows(result: dict[str, Any]) -> Rows:
         ("time per step", shown_duration(result["step_s"]), f"{step_s} s"),
         ("caption pairs/s", shown_rate(result["pairs_per_s"]), f"{batch / step_s:.0f}"),
         ("time per epoch", shown_duration(result["epoch_s"]), GUIDE_EPOCH[mode]),
+        ("waiting for data", shown_share(result["data_wait_share"]), "-"),
         ("memory beyond start", shown_memory(result), GUIDE_MEMORY[mode]),
         ("largest batch", shown_largest(result), f"{batch} was used"),
     ]
@@ -242,6 +246,11 @@ def shown_duration(seconds: float | None) -> str:
 def shown_rate(rate: float | None) -> str:
     """A rate, or a dash."""
     return "-" if rate is None else f"{rate:,.0f}"
+
+
+def shown_share(share: float | None) -> str:
+    """A share of the time, or a dash."""
+    return "-" if share is None else f"{share:.0%} of the time"
 
 
 def shown_memory(result: dict[str, Any]) -> str:

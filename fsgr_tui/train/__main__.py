@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -39,4 +40,11 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     arguments = _parser().parse_args()
-    sys.exit(run_child(lambda events, stopper: main(arguments, events, stopper)))
+    code = run_child(lambda events, stopper: main(arguments, events, stopper))
+    if arguments.store is not None:
+        # Everything is written by now. Tearing the interpreter down, PyTorch's threads for talking to the other
+        # processes abort it once in some dozen runs (seen with gloo of PyTorch 2.14).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

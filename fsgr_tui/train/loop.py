@@ -79,6 +79,7 @@ class Training:
             spec, source, self.learner, self._vocabulary, annotations.dev, events=events, stops=self._stops
         )
         self._critic: Critic | None = None
+        self._doubts: set[str] = set()
         self._guard, self.clock, self._window = LossGuard(), StepClock(), RateWindow()
         self._board = Board("")
         identity = checkpoint.identity_of(spec, source.identity, self._train.digest, len(self._vocabulary))
@@ -346,7 +347,9 @@ class Training:
         split = {image: [metrics.split_words(text) for text in written[image]] for image in said}
         scores = metrics.score(said, split)
         for doubt in metrics.doubts(scores, said):
-            self._events.warning(doubt)
+            if doubt not in self._doubts:
+                self._doubts.add(doubt)
+                self._events.warning(doubt)
         return dict(zip(scores, self._ranks.from_first(list(scores.values())), strict=True))
 
     def _save_after_validation(self) -> None:

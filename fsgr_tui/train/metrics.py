@@ -12,6 +12,9 @@ from fsgr_tui.core.errors import MissingExtra
 from fsgr_tui.core.training import METRICS
 from fsgr_tui.train.vocabulary import words_of
 
+NOTHING = 1e-6
+"""The scorers add something to avoid dividing by zero (1e-15 of a match, to the fourth root); below this there was none."""
+
 Captions = Mapping[int, str]
 References = Mapping[int, Sequence[str]]
 
@@ -53,14 +56,14 @@ def score(captions: Captions, references: References) -> dict[str, float]:
 def doubts(scores: Mapping[str, float], captions: Captions) -> list[str]:
     """What makes scores suspicious, as sentences; nothing for sound ones."""
     told = []
-    zero = [name for name, value in scores.items() if value == 0.0]
+    zero = [name for name, value in scores.items() if value < NOTHING]
     if empty := sum(not caption for caption in captions.values()):
         told.append(f"{empty:,} of {len(captions):,} captions are empty: the captioner ends at once.")
     if len(captions) == 1 and "cider" in zero:
         told.append("CIDEr-D of a single image is 0 by definition: it weighs words by how few images have them.")
     elif zero:
         told.append(
-            f"{', '.join(zero)} is exactly 0: no caption shares enough words with its references. In the first epochs "
+            f"{', '.join(zero)} is 0: no caption shares enough words with its references. In the first epochs "
             "that is usual for bleu_4; for cider it means that captions and references do not belong together, "
             "or that nothing was learned yet."
         )

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def outcome(run: Training, spec: TrainSpec, memory: Memory, events: EventWriter) -> dict[str, Any]:
-    """The result of a finished run; the captions for it are made here.
+    """The result of a finished run; the captions for it are made here, by the best weights.
 
     Raises:
         MachineCannot: the scores that need Java were asked for and failed.
     """
     state, mean_s = run.state, run.clock.mean_s
+    # The first process may still be writing them.
+    run.learner.ranks.any(False)
+    if (best := checkpoint.best_path(spec)).exists():
+        run.learner.restore(checkpoint.load(best)["learner"], weights_only=True)
     samples = run.evaluation.samples() if spec.evaluate else []
     java = _java_scores(run, spec, events)
     return {

@@ -59,6 +59,7 @@ def rehearse(run: Training, spec: TrainSpec, memory: Memory, events: EventWriter
             "steps_an_epoch": run.steps_an_epoch,
             "step_s": step["seconds"],
             "pairs_per_s": step["per_s"],
+            "data_wait_share": None,
             "epoch_s": step["seconds"] * run.steps_an_epoch,
             "checkpoint_bytes": checkpoint_bytes,
             **memory.facts(spec.batch_size // spec.processes, spec.processes),

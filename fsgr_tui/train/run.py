@@ -55,7 +55,10 @@ def train(
     device = device_of(spec, rank)
     ranks = ALONE if store is None else join(rank, spec.processes, store, device)
     try:
-        return _train(spec, ranks, device, events, stopper, tell_s)
+        code = _train(spec, ranks, device, events, stopper, tell_s)
+        # Nobody leaves while another one still listens.
+        ranks.any(False)
+        return code
     finally:
         leave()
 

@@ -28,7 +28,12 @@ def together(data, spec) -> Told:
 
 
 def weights(told: Told) -> dict:
-    return torch.load(told.result["checkpoint"], weights_only=True)["learner"]["captioner"]
+    """What was learned. A bias of keys shifts all scores alike: its gradient is nothing but rounding, which the optimizer
+    follows all the same, so it is left out.
+    """
+    found = torch.load(told.result["checkpoint"], weights_only=True)["learner"]["captioner"]
+    biases = {name: value.view(3, -1)[[0, 2]] for name, value in found.items() if name.endswith("in_proj_bias")}
+    return {**found, **biases}
 
 
 def test_two_processes_give_the_curve_of_one_with_the_same_global_batch(data):
@@ -54,8 +59,7 @@ def test_two_processes_end_with_the_weights_of_one_and_go_on_to_the_same(data):
     went_on = together(data, msgspec.structs.replace(spec, max_steps=6, resume=True))
     assert went_on.code == 0, went_on.events
     for name, value in weights(went_on).items():
-        # Where a gradient is zero but for rounding, the optimizer makes steps of the rounding.
-        torch.testing.assert_close(value, one[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(value, one[name], rtol=1e-3, atol=1e-5)
     assert not list(data.root.glob(".ranks-*"))
 
 

@@ -18,6 +18,7 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot  # noqa: E402
 from fsgr_tui.core.event import EventReader, Metric  # noqa: E402
 from fsgr_tui.core.training import METRICS, SelfCritical  # noqa: E402
 from fsgr_tui.train import data as data_module  # noqa: E402
+from fsgr_tui.train.vocabulary import EOS  # noqa: E402
 from tests.functional.training import BATCH, PER_EPOCH, StopAfter, Told, image_ids, run, start_child  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -49,6 +50,21 @@ def test_captions_are_scored_after_every_epoch_and_in_the_result(data):
     assert content["state"]["step"] == best["step"]
 
 
+def test_the_sample_captions_are_of_the_best_weights(data):
+    spec = data.spec(max_steps=None, epochs=2, learning_rate=1e-2)
+    told = run(spec)
+    # Weights that say nothing but the end, in place of the best ones.
+    best = Path(spec.output) / "demo_best.pth"
+    content = torch.load(best, weights_only=True)
+    weights = content["learner"]["captioner"]
+    weights["decoder.norm.weight"].zero_()
+    weights["decoder.norm.bias"].copy_(weights["output.weight"][EOS] * 100)
+    torch.save(content, best)
+    again = run(msgspec.structs.replace(spec, resume=True))
+    assert [sample["caption"] for sample in again.result["samples"]] == ["", "", ""]
+    assert all(sample["caption"] for sample in told.result["samples"])
+
+
 def test_the_best_may_be_chosen_by_the_loss_and_scoring_be_left_out(data):
     told = run(data.spec(evaluate=False))
     assert told.result["best"] == {"by": "loss", "value": told.result["val_loss"], "step": 4}
@@ -65,7 +81,7 @@ def test_scoring_and_its_width_change_no_step_of_the_training(data):
     assert all(losses == one for losses in others)
 
 
-def test_a_metric_that_is_exactly_zero_is_warned_of(data, tmp_path):
+def test_a_metric_that_is_zero_is_warned_of(data, tmp_path):
     annotations = Path(shutil.copytree(data.annotations, tmp_path / "m2_annotations"))
     held_out = set(image_ids(data, "dev"))
     path = annotations / "captions_val2014.json"
@@ -76,7 +92,7 @@ def test_a_metric_that_is_exactly_zero_is_warned_of(data, tmp_path):
     path.write_text(json.dumps(content))
     told = run(data.spec(annotation_folder=str(annotations)))
     assert told.result["metrics"]["cider"] == 0.0
-    assert any(line.startswith("cider, ") and "exactly 0" in line for line in told.warnings)
+    assert any(line.startswith("cider, ") and "is 0: no caption" in line for line in told.warnings)
 
 
 def test_epochs_end_when_none_was_better_for_long_enough(data):
