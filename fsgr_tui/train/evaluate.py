@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.training import TrainSpec
@@ -63,9 +64,7 @@ class Evaluation:
                     return None
                 if part:
                     tokens = self._encoded.tokens(part).to(self._learner.device)
-                    sums += torch.tensor(
-                        self._learner.summed_loss(self._source.grids(next(loaded)), tokens), dtype=torch.float64
-                    )
+                    sums += torch.tensor(self._learner.summed_loss(self._grids(loaded), tokens), dtype=torch.float64)
                 self._events.progress(members.stop, batches[-1].stop)
         total, words = self._ranks.summed(sums).tolist()
         return float(total) / float(words)
@@ -88,7 +87,7 @@ class Evaluation:
                     return None
                 rows = torch.zeros((0, 1), dtype=torch.long)
                 if part:
-                    rows = self._learner.captions(self._source.grids(next(loaded)), self._spec.beam)
+                    rows = self._learner.captions(self._grids(loaded), self._spec.beam)
                 for rank, theirs in enumerate(self._ranks.gathered(rows)):
                     others = images[members.start : members.stop][rank :: self._ranks.world]
                     said.update(zip(others, map(self._vocabulary.decode, theirs.tolist()), strict=True))
@@ -103,6 +102,11 @@ class Evaluation:
             {"image_id": image, "caption": caption, "reference": self.written[image][0]}
             for image, caption in said.items()
         ]
+
+    @torch.no_grad()
+    def _grids(self, loaded: Iterator[Tensor]) -> Tensor:
+        """Features of the next batch, without the memory that gradients through a trained tower would take."""
+        return self._source.grids(next(loaded))
 
     @property
     def _ranks(self) -> Ranks:
