@@ -69,6 +69,21 @@ def test_word_by_word_gives_the_scores_of_the_whole_sentence():
             )
 
 
+def test_captions_can_be_made_in_half_precision():
+    captioner = captioner_of(12)
+    memory = memory_of(captioner)
+    words = torch.full((IMAGES,), BOS)
+    with torch.no_grad():
+        exact = Decoding(captioner, memory).next_scores(words)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = Decoding(captioner, memory).next_scores(words)
+            found = beam_search(captioner, memory, 3, 8)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded[:, EOS:], exact[:, EOS:], rtol=0.05, atol=0.3)
+    assert found.shape[0] == IMAGES
+    assert (found[:, 0] == BOS).all()
+
+
 def test_kept_captions_go_on_with_their_own_past():
     captioner = captioner_of(12)
     memory = memory_of(captioner, 1)
