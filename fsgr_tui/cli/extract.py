@@ -13,6 +13,7 @@ from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service import extraction
+from fsgr_tui.service.model_choice import require_device
 from fsgr_tui.service.selection import ID_KINDS, IdList
 
 
@@ -104,6 +105,7 @@ def command(
         sys.stderr,
     )
     if dry_run:
+        require_device(request.model.device)
         text.echo("Nothing speaks against it (dry run; nothing was started).", sys.stderr)
         return 0
     run = extraction.start(prepared)

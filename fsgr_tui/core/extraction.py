@@ -14,6 +14,10 @@ Activation = Literal["auto", "quick-gelu", "gelu"]
 
 Backend = Literal["pillow", "torchvision"]
 
+INTERPOLATION = "bicubic"
+ANTIALIAS = True
+"""How pictures are resized, with every backend."""
+
 FormatName = Literal["hdf5", "legacy", "packed", "lmdb", "npz", "pt"]
 
 FORMATS: tuple[FormatName, ...] = ("hdf5", "legacy", "packed", "lmdb", "npz", "pt")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 
-from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.device import gpu_number, no_such_device
 
 
 def chosen_device(name: str) -> torch.device:
@@ -18,12 +16,7 @@ def chosen_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise BadRequest(f"{name!r} is no device.", "Use auto, cpu, cuda or cuda:1.")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MachineCannot(
-            f"There is no device {name} here: PyTorch sees {torch.cuda.device_count()} GPUs.",
-            "Use --device cpu, look at CUDA_VISIBLE_DEVICES, or install a PyTorch that fits the driver.",
-        )
-    return device
+    number = gpu_number(name)
+    if number is not None and number >= torch.cuda.device_count():
+        raise no_such_device(name, f"PyTorch sees {torch.cuda.device_count()} GPUs")
+    return torch.device(name)

@@ -19,10 +19,9 @@ from fsgr_tui.core.extraction import ModelChoice, Precision
 from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.extract.device import chosen_device
 from fsgr_tui.extract.model import LoadedTower, installed_towers, load_tower
-from fsgr_tui.extract.pixels import ANTIALIAS, INTERPOLATION
 from fsgr_tui.extract.text import class_embeddings
-from fsgr_tui.extract.weights import file_digest
 from fsgr_tui.features.manifest import Manifest
+from fsgr_tui.features.planned import file_digest, planned_manifest
 
 _STORED = {"float16": torch.float16, "float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
 _TORCH_TYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -278,28 +277,8 @@ def manifest_of(encoder: AnyEncoder, choice: ModelChoice) -> Manifest:
     import open_clip
     import PIL
 
-    shape = encoder.shape
-    made = Manifest(
-        clip_model="",
-        weights="",
-        weights_sha256="",
-        activation="",
-        image_px=shape.input_px,
-        resize=choice.resize,
-        interpolation=INTERPOLATION,
-        antialias=ANTIALIAS,
-        decoder=choice.backend,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        stage=shape.stage,
-        grid=shape.grid,
-        pooling=shape.pooling,
-        tokens=shape.tokens,
-        width=shape.width,
-        global_width=shape.global_width,
-        dtype=shape.stored_dtype,
-        precision=encoder.precision,
-        device=_device_name(encoder.device),
+    made = msgspec.structs.replace(
+        planned_manifest(encoder.shape, choice, encoder.precision),
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
@@ -309,19 +288,16 @@ def manifest_of(encoder: AnyEncoder, choice: ModelChoice) -> Manifest:
         },
     )
     if isinstance(encoder, PixelEncoder):
-        # A picture belongs to no model: only its size and how it was made count.
-        return msgspec.structs.replace(made, grid="", pooling="", tokens=0, width=0, device="")
+        return made
     loaded = encoder.loaded
     return msgspec.structs.replace(
         made,
-        clip_model=loaded.tower.name,
-        weights=choice.weights,
         weights_sha256=loaded.sha256,
         activation=loaded.activation,
         mean=loaded.mean,
         std=loaded.std,
-        stage=shape.stage if shape.tower.family == "vit" else "last stage",
         classes_sha256=file_digest(Path(choice.classes)) if choice.classes else "",
+        device=_device_name(encoder.device),
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.child import Stopper
+from fsgr_tui.core.device import ALL, device_names, no_gpu_at_all
 from fsgr_tui.core.errors import MachineCannot, Problem
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ExtractSpec
@@ -232,12 +233,10 @@ def devices_of(name: str, count: Callable[[], int]) -> tuple[str, ...]:
     Raises:
         MachineCannot: "all" was asked for, and there is no GPU.
     """
-    if name != "all":
-        return tuple(part.strip() for part in name.split(",") if part.strip())
+    if name != ALL:
+        return device_names(name)
     if not count():
-        raise MachineCannot(
-            "--device all: there is no GPU here.", "Use --device auto, or look at CUDA_VISIBLE_DEVICES."
-        )
+        raise no_gpu_at_all()
     return tuple(f"cuda:{number}" for number in range(count()))
 
 

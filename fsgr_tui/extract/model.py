@@ -27,7 +27,8 @@ from torch import nn
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import Activation, ModelChoice
 from fsgr_tui.core.tower import Tower, find_tower, tower_from_config
-from fsgr_tui.extract.weights import file_digest, first_line, is_torchscript, read_state
+from fsgr_tui.extract.weights import first_line, is_torchscript, read_state
+from fsgr_tui.features.planned import file_digest
 
 # open_clip logs its own progress and warns about activations; both are handled and told here.
 logging.getLogger().setLevel(logging.ERROR)

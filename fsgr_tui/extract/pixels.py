@@ -18,9 +18,6 @@ from PIL import UnidentifiedImageError
 from fsgr_tui.core.extraction import Backend, Resize
 from fsgr_tui.extract import fast
 
-INTERPOLATION = "bicubic"
-ANTIALIAS = True
-
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
 

@@ -14,14 +14,14 @@ import torch
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter
-from fsgr_tui.core.extraction import Backend, ExtractSpec, Resize
+from fsgr_tui.core.extraction import INTERPOLATION, Backend, ExtractSpec, Resize
 from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
-from fsgr_tui.extract.pixels import INTERPOLATION, UnreadableImage, load_picture
-from fsgr_tui.features.build import FeatureBuild
+from fsgr_tui.extract.pixels import UnreadableImage, load_picture
+from fsgr_tui.features.build import FeatureBuild, require_extendable
 from fsgr_tui.features.images import Image, read_image_list
-from fsgr_tui.features.manifest import Manifest, differences
+from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.reader import FeatureFile
 
 DIFFERENCE_IMAGES = 16
@@ -127,15 +127,7 @@ def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | 
         raise BadRequest(
             f"{final} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
         )
-    if changed := differences(manifest.identity(), file.manifest.identity()):
-        told = "; ".join(f"{name}: {theirs} there, {ours} now" for name, (ours, theirs) in changed.items())
-        raise BadRequest(f"{final} was made with other settings ({told}).", "Give the same settings, or --overwrite.")
-    lost = set(file.ids.tolist()) - set(ids)
-    if lost:
-        raise BadRequest(
-            f"{final} holds {len(lost):,} images that are not in this selection (first id: {min(lost)}).",
-            f"Name all splits that it shall hold (it has {', '.join(file.manifest.splits)}), or use --overwrite.",
-        )
+    require_extendable(final, file.manifest, set(file.ids.tolist()), manifest.identity(), set(ids))
     return file
 
 

@@ -11,8 +11,9 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import msgspec
@@ -324,17 +325,7 @@ class FeatureBuild:
         return bool((np.diff(offsets.ravel()) == (sizes * len(offsets))[:-1]).all())
 
     def _resume(self, header: LedgerHeader) -> None:
-        if changed := differences(self.manifest.identity(), header.identity):
-            told = "; ".join(f"{name}: {theirs} there, {ours} now" for name, (ours, theirs) in changed.items())
-            raise BadRequest(
-                f"{self.paths.part} was begun with other settings ({told}).",
-                "Give the same settings to resume, or --overwrite to start anew.",
-            )
-        if header.order_crc32 != _order_crc32(self.ids):
-            raise BadRequest(
-                f"{self.paths.part} was begun for other images ({header.rows:,} there, {len(self.ids):,} now, or other ids).",
-                "Restore the image folder to resume, or use --overwrite to start anew.",
-            )
+        require_resumable(self.paths.part, header, self.manifest.identity(), self.ids)
         try:
             self._rows = RowWriter(self.paths.part, self.manifest, header)
             self._restore_head(header)
@@ -405,6 +396,55 @@ class FeatureBuild:
             file.attrs[ROW_CRC32] = np.array([self._ledger.done[row] for row in rows], np.uint32)
             refused = [[self.ids[row], path, reason] for row, (path, reason) in sorted(self._ledger.refused.items())]
             file.attrs[REFUSED] = json.dumps(refused)
+
+
+def require_resumable(part: Path, header: LedgerHeader, ours: dict[str, Any], ids: Sequence[int]) -> None:
+    """Refuse to go on with a file that was begun for something else.
+
+    Args:
+        part: the unfinished file, with its ledger's header.
+        ours: the identity fields of this run, or those that are known so far.
+        ids: this run's ids, in row order.
+
+    Raises:
+        BadRequest: other settings, or other images.
+    """
+    if told := _told_differences(ours, header.identity):
+        raise BadRequest(
+            f"{part} was begun with other settings ({told}).",
+            "Give the same settings to resume, or --overwrite to start anew.",
+        )
+    if header.order_crc32 != _order_crc32(ids):
+        raise BadRequest(
+            f"{part} was begun for other images ({header.rows:,} there, {len(ids):,} now, or other ids).",
+            "Restore the image folder to resume, or use --overwrite to start anew.",
+        )
+
+
+def require_extendable(
+    final: Path, manifest: Manifest, here: Collection[int], ours: dict[str, Any], ids: Collection[int]
+) -> None:
+    """Refuse to extend a finished file with features of another kind, or into one that would lack some of its images.
+
+    Args:
+        final: the finished file; `manifest` and the ids `here` are its own.
+        ours, ids: as of `require_resumable`.
+
+    Raises:
+        BadRequest: other settings, or lost images.
+    """
+    if told := _told_differences(ours, manifest.identity()):
+        raise BadRequest(f"{final} was made with other settings ({told}).", "Give the same settings, or --overwrite.")
+    if lost := set(here).difference(ids):
+        raise BadRequest(
+            f"{final} holds {len(lost):,} images that are not in this selection (first id: {min(lost)}).",
+            f"Name all splits that it shall hold (it has {', '.join(manifest.splits)}), or use --overwrite.",
+        )
+
+
+def _told_differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    changed = {name: both for name, both in differences(ours, theirs).items() if name in ours}
+    return "; ".join(f"{name}: {there} there, {now} now" for name, (now, there) in changed.items())
 
 
 def _order_crc32(ids: Sequence[int]) -> int:

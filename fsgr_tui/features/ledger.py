@@ -23,6 +23,7 @@ import msgspec
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 
 LEDGER_VERSION = 1
+_HEADER_MOST_BYTES = 1 << 20
 NO_LOCKS_ERRNOS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524})  # 524: ENOTSUPP, what NFS servers send
 
 
@@ -170,6 +171,17 @@ class Ledger:
         line = memoryview(b"%08x %s\n" % (zlib.crc32(body), body))
         while line:
             line = line[os.write(self._fd, line) :]
+
+
+def read_header(path: Path) -> LedgerHeader | None:
+    """The header of a ledger that another process may be writing; None where there is none, or none that can be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_HEADER_MOST_BYTES)
+    except OSError:
+        return None
+    record = next((record for record, _ in _sound_records(first)), {})
+    return msgspec.convert(record["ledger"], LedgerHeader) if "ledger" in record else None
 
 
 def _sound_records(text: bytes) -> Iterator[tuple[dict[str, Any], int]]:

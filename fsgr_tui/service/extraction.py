@@ -15,8 +15,11 @@ from fsgr_tui.core.machine import Disk
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.units import format_bytes, printable
+from fsgr_tui.features.build import BuildPaths, require_extendable, require_resumable
 from fsgr_tui.features.images import Image, write_image_list
+from fsgr_tui.features.ledger import read_header
 from fsgr_tui.features.manifest import ROW_IDS, read_manifest
+from fsgr_tui.features.planned import known_identity
 from fsgr_tui.features.reader import open_hdf5
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
@@ -24,7 +27,8 @@ from fsgr_tui.probes.dataset import probe_leftovers, split_folder
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.probes.host import probe_host, suggested_workers
 from fsgr_tui.probes.models import find_model
-from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
+from fsgr_tui.service import running
+from fsgr_tui.service.model_choice import for_child, require_device, require_packages, require_weights
 from fsgr_tui.service.selection import IdList, Selection, restricted, select_images, shard, shard_path
 from fsgr_tui.service.space import require_answer, require_writable, reserve_bytes
 
@@ -103,8 +107,8 @@ def prepare(request: ExtractRequest) -> Prepared:
     # Where the disk hangs, a look at the name would hang with it.
     require_answer(disk, output.parent, _ELSEWHERE)
     require_free_name(output, request)
-    if request.resume and not request.overwrite and output.exists():
-        _require_extendable(output, frozenset(image.id for image in images))
+    if request.resume and not request.overwrite:
+        _require_same(output, [image.id for image in images], shape, for_child(request.model))
     need = shape.file_bytes(len(images)) + temporary_bytes(len(images))
     free = require_space(output, need, disk)
     require_packages("extract")
@@ -116,12 +120,17 @@ def start(prepared: Prepared) -> RunFolder:
     """Start a prepared extraction as a job.
 
     Raises:
-        MachineCannot: the output's folder or the run folder cannot be made.
+        BadRequest: the name is no device.
+        MachineCannot: there is no such GPU here, or the output's folder or the run folder cannot be made.
     """
     request = prepared.request
+    require_device(request.model.device)
     make_output_folder(prepared)
     run = new_run("extract")
-    control.start(run, "extract", write_child(prepared, run), request.shown)
+    # Inside a job of `run` the GPU is chosen already; a pixel cache needs none.
+    own = not run.adopted and request.model.stage != "pixels"
+    wish = running.gpu_for("extract", request.shown) if own else None
+    control.start(run, "extract", write_child(prepared, run), request.shown, gpu=wish)
     return run
 
 
@@ -164,20 +173,24 @@ def write_child(prepared: Prepared, run: RunFolder, python: str = sys.executable
     return (python, "-m", "fsgr_tui.extract", str(child_spec))
 
 
-def _require_extendable(output: Path, ids: frozenset[int]) -> None:
-    """Refuse to extend a finished file into one that would lack some of its images."""
-    with open_hdf5(output) as file:
-        manifest = read_manifest(file)
-        here = file.attrs.get(ROW_IDS)
-    if manifest is None or here is None:
-        raise BadRequest(
-            f"{output} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
-        )
-    if lost := sorted(set(here.tolist()) - ids):
-        raise BadRequest(
-            f"{output} holds {len(lost):,} images that are not in this selection (first id: {lost[0]}).",
-            f"Name all splits that it shall hold (it has {', '.join(manifest.splits)}), or use --overwrite.",
-        )
+def _require_same(output: Path, ids: list[int], shape: FeatureShape, model: ModelChoice) -> None:
+    """Refuse to go on with a file of other settings or images, as far as it is known before the model is loaded."""
+    paths = BuildPaths(output)
+    header = read_header(paths.ledger) if paths.unfinished else None
+    if not output.exists() and header is None:
+        return
+    ours = known_identity(shape, model)
+    if output.exists():
+        with open_hdf5(output) as file:
+            manifest = read_manifest(file)
+            here = file.attrs.get(ROW_IDS)
+        if manifest is None or here is None:
+            raise BadRequest(
+                f"{output} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
+            )
+        require_extendable(output, manifest, here.tolist(), ours, ids)
+    if header is not None:
+        require_resumable(paths.part, header, ours, ids)
 
 
 def _left_out(request: ExtractRequest, images: tuple[Image, ...]) -> tuple[str, ...]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from fsgr_tui.core.device import ALL, device_names, gpu_number, refuse_absent_gpus
 from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.machine import GpuReport
+from fsgr_tui.probes.gpu import probe_gpus
 from fsgr_tui.probes.models import find_model, is_installed
 
+_AMD = Path("/dev/kfd")
 TOWER_PACKAGES = ("torch", "torchvision", "open_clip", "PIL")
 """What a child process needs that loads a vision tower and decodes pictures."""
 
@@ -40,6 +45,24 @@ def require_weights(weights: str) -> None:
         )
     if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
         raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
+
+
+def require_device(asked: str, ask: Callable[[], GpuReport] = probe_gpus) -> None:
+    """Refuse a `--device` that is not here, as far as the driver tells it; PyTorch is not asked.
+
+    Args:
+        ask: gives the GPUs; it is called only when one was asked for by name.
+
+    Raises:
+        BadRequest: the name is no device.
+        MachineCannot: there is no such GPU.
+    """
+    if asked != ALL and all(gpu_number(name) is None for name in device_names(asked)):
+        return
+    report = ask()
+    # AMD's GPUs are `cuda` to PyTorch too, and need no driver of NVIDIA.
+    if report.status != "no_driver" or not _AMD.exists():
+        refuse_absent_gpus(asked, report)
 
 
 def for_child(model: ModelChoice) -> ModelChoice:
