@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fsgr_tui import __version__
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_INTERRUPTED, Problem
@@ -38,9 +39,24 @@ COMMANDS = {
     "completion": "Print the shell completion script.",
 }
 
+_PLAN = "--plan"
+
 
 class Program(click.Group):
     """Commands by name, each from its own module."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Take `--plan` for the command of that name: here, so that shell completion takes it so too."""
+        if _PLAN in args and not any(word in COMMANDS for word in args[: args.index(_PLAN)]):
+            args = ["plan", *(word for word in args if word != _PLAN)]
+        return super().make_context(info_name, args, parent, **extra)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does, and `--plan`, which is no option of the program itself."""
+        more = [CompletionItem(_PLAN, help=COMMANDS["plan"])] if incomplete and _PLAN.startswith(incomplete) else []
+        return [*super().shell_complete(ctx, incomplete), *more]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of a user's way."""
@@ -98,8 +114,6 @@ def run(argv: list[str]) -> int:
     Returns:
         The exit code: 0, 1 found faults, 2 wrong command, 3 this machine cannot, 130 interrupted.
     """
-    if "--plan" in argv and not any(word in COMMANDS for word in argv[: argv.index("--plan")]):
-        argv = ["plan", *(word for word in argv if word != "--plan")]
     try:
         result: Any = program.main(argv, prog_name="fsgr-tui", standalone_mode=False)
     except Problem as problem:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from fsgr_tui.cli import extract, findings, text, train, train_checkout
 from fsgr_tui.core.coco import KARPATHY_SPLITS
@@ -43,8 +44,9 @@ class Prepared(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Put the pasted command's flags in the place of --pasted, and keep all words as they were typed."""
-        words, pasted = _with_pasted(args)
-        chosen = _LAB if isinstance(self, PreparedTraining) and _names_a_checkout(words) else self
+        # While a shell completes a line, no file that it names is read.
+        words, pasted = (tuple(args), None) if extra.get("resilient_parsing") else _with_pasted(args)
+        chosen = _LAB if isinstance(self, PreparedTraining) and train_checkout.names_a_checkout(words) else self
         context = chosen.parse(info_name, list(words), parent, **extra)
         context.meta[_WORDS], context.meta[_PASTED] = words, pasted
         return context
@@ -59,9 +61,9 @@ class Prepared(click.Command):
 class PreparedTraining(Prepared):
     """`train`, which becomes the training with a lab's script when --repo is among its words, as `fsgr-tui train` does."""
 
-
-def _names_a_checkout(words: tuple[str, ...]) -> bool:
-    return any(word == "--repo" or word.startswith("--repo=") for word in words)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As `fsgr-tui train` completes."""
+        return [*train_checkout.completed_repo(incomplete), *super().shell_complete(ctx, incomplete)]
 
 
 @click.group(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fsgr_tui.cli import ended, findings, follow, options, text
 from fsgr_tui.core.training import MODES, Mode
@@ -15,6 +17,17 @@ from fsgr_tui.core.units import printable
 
 if TYPE_CHECKING:
     from fsgr_tui.service.checkout_training import PreparedCheckout
+_REPO = "--repo"
+
+
+def names_a_checkout(words: Sequence[str]) -> bool:
+    """Whether a command line is about a lab's own script."""
+    return any(word == _REPO or word.startswith(f"{_REPO}=") for word in words)
+
+
+def completed_repo(incomplete: str) -> list[CompletionItem]:
+    """`--repo`, where what is typed so far may become it: it is an option of another command than the one that is completed."""
+    return [CompletionItem(_REPO, help="A lab's own checkout.")] if incomplete and _REPO.startswith(incomplete) else []
 
 
 class TrainCommand(click.Command):
@@ -24,9 +37,13 @@ class TrainCommand(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Parse as the one command or as the other."""
-        if any(word == "--repo" or word.startswith("--repo=") for word in args):
+        if names_a_checkout(args):
             return command.make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The options of the one command, and the one that leads to the other."""
+        return [*completed_repo(incomplete), *super().shell_complete(ctx, incomplete)]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Name the other command."""
