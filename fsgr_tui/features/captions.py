@@ -113,6 +113,10 @@ def _folder(path: Path) -> Captions:
     train = sorted(path.glob("captions_train*.json"))
     if not has_lists and train and len(train) == 1 and _validation_of(train[0]):
         return _coco(train[0], _decoded(train[0], _Coco))
+    if not train and not has_lists:
+        inside = sorted(file.name for file in path.glob("*.json"))[:5]
+        here = f" (its JSON files: {', '.join(inside)})" if inside else ""
+        raise BadRequest(f"The annotation folder {path} holds no captions_train2014.json{here}.", _KINDS)
     made = read_annotations(path)
     ids = frozenset(pair.annotation_id for pairs in (made.train, made.dev, made.test) for pair in pairs)
     return Captions(made, "M2-style annotations", other_ids={"annotation (caption) ids": ids})

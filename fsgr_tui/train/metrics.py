@@ -61,11 +61,15 @@ def doubts(scores: Mapping[str, float], captions: Captions) -> list[str]:
         told.append(f"{empty:,} of {len(captions):,} captions are empty: the captioner ends at once.")
     if len(captions) == 1 and "cider" in zero:
         told.append("CIDEr-D of a single image is 0 by definition: it weighs words by how few images have them.")
+    elif "cider" in zero:
+        told.append(
+            "cider is 0: no caption shares a telling word with its references. Captions and references do not belong "
+            "together, or nothing was learned yet."
+        )
     elif zero:
         told.append(
-            f"{', '.join(zero)} is 0: no caption shares enough words with its references. In the first epochs "
-            "that is usual for bleu_4; for cider it means that captions and references do not belong together, "
-            "or that nothing was learned yet."
+            f"{', '.join(zero)} {'is' if len(zero) == 1 else 'are'} 0: no caption has so many words in a row right. "
+            "In the first epochs that is usual."
         )
     distinct = len(set(captions.values()))
     if len(captions) >= 10 and distinct == 1:

@@ -160,6 +160,12 @@ def test_files_that_are_no_captions_are_named_with_what_is_known(tmp_path, name,
     assert fault.value.fix
 
 
+def test_a_folder_without_captions_names_the_files_that_may_be_meant(tmp_path):
+    (tmp_path / "dataset_coco.json").touch()
+    with pytest.raises(BadRequest, match=r"no captions_train2014.json \(its JSON files: dataset_coco.json\)"):
+        read_captions(tmp_path)
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(BadRequest, match="nowhere"):
         read_captions(tmp_path / "nowhere")
