@@ -65,6 +65,10 @@ ANNOTATION_FILES = (
 )
 """M2-style annotations. The .npy files hold annotation (caption) ids, not image ids."""
 
+IMAGE_ID_SHARE = 0.9
+"""A list of ids of which at least this share are images' ids is one of images, not of annotations. True annotation ids of
+COCO fall on some image's id in 14 of 100 cases, image ids in all: the two are far apart."""
+
 ID_RULE = (
     "the image id is the number at the end of the base name: all of it (000000000009.jpg) "
     "or what follows the last underscore (COCO_train2014_000000000009.jpg)"

@@ -11,7 +11,7 @@ from fsgr_tui.core.dataset import SplitFacts
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, EXIT_OK, Problem
 from fsgr_tui.core.lab import CachedWeights, LoginSession, TorchBuild
 from fsgr_tui.core.machine import CpuBudget, Disk, GpuReport, MemoryBudget
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_gib
+from fsgr_tui.core.units import Estimate, Unknown, few, format_bytes, format_gib
 
 PREFLIGHT_SCHEMA = "fsgr-tui/preflight/1"
 
@@ -20,7 +20,6 @@ Blame = Literal["data", "machine", "request"]
 """What has to change: the data (exit 1), the machine (3) or the command (2)."""
 
 _EXIT: dict[Blame, int] = {"data": EXIT_FOUND_FAULTS, "machine": EXIT_MACHINE_CANNOT, "request": EXIT_BAD_REQUEST}
-_SHOWN = 10
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -78,11 +77,6 @@ def from_problem(what: str, problem: Problem) -> Finding:
     blames: tuple[Blame, ...] = ("data", "machine", "request")
     blame = next((each for each in blames if _EXIT[each] == problem.exit_code), blames[0])
     return Finding(what, problem.what, verdict="stop", remedy=problem.fix, blame=blame)
-
-
-def few(things: Sequence[object]) -> str:
-    """The first ten, with a mark when there are more."""
-    return ", ".join(map(str, things[:_SHOWN])) + (", ..." if len(things) > _SHOWN else "")
 
 
 def gpu_findings(

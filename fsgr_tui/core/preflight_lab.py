@@ -6,11 +6,12 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from fsgr_tui.core.coco import IMAGE_ID_SHARE
 from fsgr_tui.core.errors import did_you_mean
 from fsgr_tui.core.lab import Checkout, GivenFlag, IdFile, SavedFile
 from fsgr_tui.core.machine import GpuReport
-from fsgr_tui.core.preflight import Finding, few
-from fsgr_tui.core.units import Unknown, format_bytes
+from fsgr_tui.core.preflight import Finding
+from fsgr_tui.core.units import Unknown, few, format_bytes
 
 FIELD_TOKENS = 196
 """Tokens per image of a 14x14 grid, which the FSGR checkout writes as a number into its model."""
@@ -20,10 +21,6 @@ LEAST_CLASSES = 20
 
 EMBEDDING_WIDTH = 512
 """Width of CLIP's shared space for ViT-B/16 and ViT-B/32, which the FSGR script expects of a class."""
-
-# More of a list that are ids of images than this share, and fewer that are ids of captions: the wrong kind. True caption
-# ids of COCO fall on some image's id in 14 of 100 cases.
-_IMAGE_ID_SHARE = 0.9
 
 _DATA_FLAGS = {
     "annotation-folder": "the folder with the captions and the four id files",
@@ -54,7 +51,7 @@ def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
             )
         elif file.annotations == file.count:
             rows.append(Finding(file.path, f"{file.count:,} annotation ids", "annotation ids"))
-        elif file.images >= _IMAGE_ID_SHARE * file.count:
+        elif file.images >= IMAGE_ID_SHARE * file.count:
             rows.append(
                 Finding(
                     file.path, f"image ids ({file.images:,} of {file.count:,} are)", "annotation (caption) ids", "stop",

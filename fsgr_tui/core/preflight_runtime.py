@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fsgr_tui.core.lab import Checkout, Interpreter, Java
-from fsgr_tui.core.preflight import Finding, few
-from fsgr_tui.core.units import Unknown
+from fsgr_tui.core.preflight import Finding
+from fsgr_tui.core.units import Unknown, few
 
 SPACY_MODEL = "en_core_web_sm"
 SPACY_SHORT_NAMES = frozenset({"en", "de", "fr", "es", "pt", "it", "nl", "el", "xx"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -135,6 +135,11 @@ def _format_count(unit: str) -> Callable[[float], str]:
         return number if unit == "count" else f"{number} {unit}"
 
     return show
+
+
+def few(things: Sequence[object], most: int = 10) -> str:
+    """The first of them with commas between, and a mark when there are more."""
+    return ", ".join(map(str, things[:most])) + (", ..." if len(things) > most else "")
 
 
 def printable(text: str) -> str:

@@ -13,14 +13,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from fsgr_tui.core.coco import ANNOTATION_FILES
+from fsgr_tui.core.coco import ANNOTATION_FILES, IMAGE_ID_SHARE
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.units import few
 
 _CAPTION_FILES = ("captions_train2014.json", "captions_val2014.json")
 _LISTS = ("train", "restval", "dev", "test")
-
-# True annotation ids of COCO fall on some image's id in 14 of 100 cases, image ids in all: the two are far apart.
-_IMAGE_ID_SHARE = 0.9
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):
@@ -186,13 +184,12 @@ def _read_ids(path: Path) -> list[int]:
 
 
 def _refuse(path: Path, ids: list[int], absent: list[int], image_ids: set[int]) -> None:
-    if sum(number in image_ids for number in ids) >= _IMAGE_ID_SHARE * len(ids):
+    if sum(number in image_ids for number in ids) >= IMAGE_ID_SHARE * len(ids):
         raise BadRequest(
             f"{path} holds image ids, and M2's files hold annotation ids (first: {ids[0]}).",
             'List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.',
         )
-    shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
     raise BadRequest(
-        f"{path} names {len(absent):,} of {len(ids):,} annotation ids that no caption has: {shown}.",
+        f"{path} names {len(absent):,} of {len(ids):,} annotation ids that no caption has: {few(absent)}.",
         f"The id files and {' / '.join(_CAPTION_FILES)} have to come from the same release.",
     )

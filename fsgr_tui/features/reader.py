@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, Problem
-from fsgr_tui.core.units import format_bytes
+from fsgr_tui.core.units import few, format_bytes
 from fsgr_tui.features.ledger import NO_LOCKS_ERRNOS
 from fsgr_tui.features.manifest import Manifest, read_manifest
 
@@ -36,9 +36,8 @@ class MissingIds(FoundFaults):
     """Images were asked for that the file has no features of."""
 
     def __init__(self, path: Path, ids: Sequence[int]) -> None:
-        shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
         super().__init__(
-            f"{path} has no features for {len(ids):,} image id{'s' if len(ids) > 1 else ''}: {shown}.",
+            f"{path} has no features for {len(ids):,} image id{'s' if len(ids) > 1 else ''}: {few(ids)}.",
             "Extract them, or look whether these are annotation ids: features are stored by image id.",
         )
         self.ids = tuple(ids)

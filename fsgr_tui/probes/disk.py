@@ -197,15 +197,6 @@ def probe_disk(
     )
 
 
-def same_disk(one: Disk, other: Disk) -> bool:
-    """Whether both draw on the same space, so that their needs add up.
-
-    Two disks whose device could not be read are not called the same. NFS exports of one server count as different
-    disks: a client cannot tell whether they share their space.
-    """
-    return one.device == other.device and one.device != _NO_MOUNT.device
-
-
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
     """The mounts of /proc/self/mountinfo, in its order (format: proc(5)); lines of another form are left out."""
     mounts = []
@@ -313,7 +304,7 @@ def _no_quota_in_time() -> Unknown:
 def _mounts(system: DiskSystem) -> tuple[Mount, ...]:
     try:
         return parse_mountinfo(system.mountinfo())
-    except OSError:  # no /proc here: the mount stays "unknown", which same_disk takes into account
+    except OSError:  # no /proc here: the mount stays "unknown", which is no device that two paths share
         return ()
 
 

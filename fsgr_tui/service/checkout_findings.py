@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core import preflight_lab as rules
-from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import Checkout, GivenFlag, plain_name
-from fsgr_tui.core.preflight import Finding, few
+from fsgr_tui.core.preflight import Finding
 from fsgr_tui.core.training import Mode
-from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.core.units import few
 from fsgr_tui.lab.command import HDF5_FLAG, LabCommand
 from fsgr_tui.lab.model import FEATURE_KEY, ModelFacts
+from fsgr_tui.service.preflight_data import stored_tokens
 
 _DEVICE = "GPU chosen by the script"
 
@@ -111,7 +111,8 @@ def model_findings(
             )
         )  # fmt: skip
     rows += [
-        msgspec.structs.replace(row, blame="request") for row in rules.grid_findings(checkout, _tokens(Path(features)))
+        msgspec.structs.replace(row, blame="request")
+        for row in rules.grid_findings(checkout, stored_tokens(Path(features)))
     ]
     return rows
 
@@ -127,14 +128,6 @@ def _pair_findings(model: ModelFacts, command: LabCommand) -> list[Finding]:
             "It would end at the first evaluation. Take three there: (image_ids, images, _); or train with --return_index and --labels_path.",
         )
     ]  # fmt: skip
-
-
-def _tokens(features: Path) -> int | None:
-    try:
-        shape = FeatureFile(features).row_shape
-    except Problem:
-        return None
-    return int(shape[0]) if len(shape) == 2 else None
 
 
 def _stop(what: str, found: str, needed: str, remedy: str) -> Finding:

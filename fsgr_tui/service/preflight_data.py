@@ -120,6 +120,15 @@ def feature_findings(path: Path, annotated: Annotated) -> list[Finding]:
     return rows
 
 
+def stored_tokens(path: Path) -> int | None:
+    """Tokens per image of a feature file; None when it cannot be read, which its own findings say."""
+    try:
+        shape = FeatureFile(path).row_shape
+    except Problem:
+        return None
+    return int(shape[0]) if len(shape) == 2 else None
+
+
 def realtime_findings(image_root: str, splits: Sequence[str], annotated: Annotated) -> list[Finding]:
     """Whether every annotated image is there."""
     try:

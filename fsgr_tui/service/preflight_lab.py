@@ -41,6 +41,7 @@ from fsgr_tui.service.preflight_data import (
     annotation_findings,
     feature_findings,
     realtime_findings,
+    stored_tokens,
     weights_findings,
 )
 
@@ -158,7 +159,7 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
             )
         else:
             rows += feature_findings(path, annotated)
-            rows += rules.grid_findings(checkout, _tokens(path))
+            rows += rules.grid_findings(checkout, stored_tokens(path))
     labels = request.value_used("labels-path", "return-index", checkout)
     label_rows, largest = _label_findings(_located(labels, root), annotated) if labels else ([], None)
     rows += label_rows
@@ -174,15 +175,6 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
     if weights:
         rows += weights_findings(str(_located(weights, root)))
     return rows + list(_vocabulary_findings(request, checkout))
-
-
-def _tokens(path: Path) -> int | None:
-    """Tokens per image of a feature file; None when it cannot be read, which its own findings say."""
-    try:
-        shape = FeatureFile(path).row_shape
-    except Problem:
-        return None
-    return int(shape[0]) if len(shape) == 2 else None
 
 
 def _label_findings(path: Path, annotated: Annotated) -> tuple[list[Finding], int | None]:

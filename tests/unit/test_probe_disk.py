@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fsgr_tui.core.situation import same_space
 from fsgr_tui.core.units import GB, Unknown
-from fsgr_tui.probes.disk import LocalDisks, mount_of, parse_mountinfo, parse_quota, probe_disk, same_disk
+from fsgr_tui.probes.disk import LocalDisks, mount_of, parse_mountinfo, parse_quota, probe_disk
 
 MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
@@ -206,12 +207,12 @@ def disk_at(path: str, **changes):
     ],
 )
 def test_paths_share_a_disk_when_their_device_is_the_same(one, other, same):
-    assert same_disk(disk_at(one), disk_at(other)) is same
+    assert same_space(disk_at(one), disk_at(other)) is same
 
 
 def test_disks_of_unknown_device_are_not_called_the_same():
     unknown = disk_at("/data", mountinfo="")
-    assert not same_disk(unknown, unknown)
+    assert not same_space(unknown, unknown)
 
 
 # -- quota ----------------------------------------------------------------------------------------------------------

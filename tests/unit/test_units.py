@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, did_you_mean
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_estimate, parse_size, printable
+from fsgr_tui.core.units import (
+    Estimate,
+    Unknown,
+    few,
+    format_bytes,
+    format_duration,
+    format_estimate,
+    parse_size,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +92,9 @@ def test_json_with_a_name_that_is_no_utf8_gives_the_true_path_back():
 def test_near_names_are_offered_whatever_their_case():
     assert "ViT-B-16" in did_you_mean("vit-b-17", ["ViT-B-16", "RN50"])
     assert did_you_mean("xyz", ["ViT-B-16"]) == ""
+
+
+def test_a_long_list_is_cut_with_a_mark_and_a_short_one_is_whole():
+    assert few([3, 1]) == "3, 1"
+    assert few(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert few(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
