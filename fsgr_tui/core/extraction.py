@@ -14,6 +14,9 @@ Activation = Literal["auto", "quick-gelu", "gelu"]
 
 Backend = Literal["pillow", "torchvision"]
 
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+"""How the names of weights files end."""
+
 INTERPOLATION = "bicubic"
 ANTIALIAS = True
 """How pictures are resized, with every backend."""

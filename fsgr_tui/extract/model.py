@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
-from fsgr_tui.core.extraction import Activation, ModelChoice
+from fsgr_tui.core.extraction import WEIGHTS_SUFFIXES, Activation, ModelChoice
 from fsgr_tui.core.tower import Tower, find_tower, tower_from_config
 from fsgr_tui.extract.weights import first_line, is_torchscript, read_state
 from fsgr_tui.features.planned import file_digest
@@ -46,7 +46,6 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _logger = logging.getLogger(__name__)
 _RANDOM = re.compile(r"random:(\d+)")
 _REACH_S = 4.0
-_MODEL_FILES = (".pt", ".pth", ".bin", ".safetensors")
 
 open_clip.add_model_config(Path(__file__).with_name("model_configs"))
 
@@ -118,7 +117,7 @@ def installed_towers() -> dict[str, Tower]:
 
 
 def _is_path(weights: str) -> bool:
-    return os.sep in weights or weights.endswith(_MODEL_FILES) or Path(weights).exists()
+    return os.sep in weights or weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).exists()
 
 
 def _random(tower: Tower, seed: int, activation: Activation, image_px: int | None) -> LoadedTower:
@@ -200,7 +199,7 @@ def _reach(config: dict[str, Any]) -> None:
 
 def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int | None) -> LoadedTower:
     if path.is_dir():
-        found = sorted(file.name for file in path.iterdir() if file.name.endswith(_MODEL_FILES))
+        found = sorted(file.name for file in path.iterdir() if file.name.endswith(WEIGHTS_SUFFIXES))
         raise BadRequest(
             f"--weights {path} is a folder.",
             f"Name one of its files: {', '.join(found[:8])}."

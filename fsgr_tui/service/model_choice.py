@@ -10,7 +10,7 @@ import msgspec
 
 from fsgr_tui.core.device import ALL, device_names, gpu_number, refuse_absent_gpus
 from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
-from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.extraction import WEIGHTS_SUFFIXES, ModelChoice
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.probes.gpu import probe_gpus
 from fsgr_tui.probes.models import find_model, is_installed
@@ -29,10 +29,10 @@ def require_packages(command: str, packages: tuple[str, ...] = TOWER_PACKAGES, e
 
 def require_weights(weights: str) -> None:
     """Refuse what can be refused without torch: a path that is not there, or a folder."""
-    looks_like_path = os.sep in weights or weights.endswith((".pt", ".pth", ".bin", ".safetensors"))
+    looks_like_path = os.sep in weights or weights.endswith(WEIGHTS_SUFFIXES)
     path = Path(weights)
     if path.is_dir():
-        found = sorted(file.name for file in path.iterdir() if file.suffix in (".pt", ".pth", ".bin", ".safetensors"))
+        found = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS_SUFFIXES)
         raise BadRequest(
             f"--weights {path} is a folder.",
             f"Name one of its files: {', '.join(found[:8])}."
