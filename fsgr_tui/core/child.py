@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -13,8 +14,12 @@ from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, Problem
 from fsgr_tui.core.event import EventWriter
 
 
+SAME_WISH_S = 1.0
+"""Slurm tells all processes of a job at once, and the runner tells its child as well: that is one wish."""
+
+
 class Stopper:
-    """Takes SIGINT and SIGTERM as a wish to stop after the batch at hand; a second one ends the process at once.
+    """Takes SIGINT and SIGTERM as a wish to stop after the batch at hand; a later one ends the process at once.
 
     Attributes:
         signal: the signal that came first; None while there was none.
@@ -22,6 +27,7 @@ class Stopper:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._at = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take)
 
@@ -35,9 +41,11 @@ class Stopper:
         return 128 + (self.signal or 0)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None:
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._at = number, now
+        elif now - self._at > SAME_WISH_S:
             os._exit(128 + number)
-        self.signal = number
 
 
 def run_child(work: Callable[[EventWriter, Stopper], int]) -> int:

@@ -23,6 +23,8 @@ GRACE_S = 120.0
 """How long after its last sign a folder may still be about to speak: attributes of files on NFS may be a minute old
 (nfs(5), acdirmax), and a runner needs a while to end its child."""
 
+OPEN: frozenset[JobState] = frozenset({"queued", "running", "stopping"})
+
 Accounting = Literal["not asked", "ok", "off", "unreachable"]
 
 
@@ -146,7 +148,8 @@ def standing(status: JobStatus, seen: Seen, sign_at: float, now: float) -> JobSt
         state: JobState = "running" if row.state.kind == "running" else status.state
         return _with(status, state, f"Slurm: {row.state.words}{where}; nothing has been heard from its runner yet")
     if row is not None:
-        if now - max(sign_at, row.end or 0.0) > GRACE_S:
+        # A job that never had a node has no runner that could still speak.
+        if not row.nodes or now - max(sign_at, row.end or 0.0) > GRACE_S:
             return verdict(status, row.state, row.exit)
         return _with(status, status.state, f"Slurm: {row.state.words}; its last word may still come")
     if seen.error or seen.answered is None:
@@ -212,7 +215,8 @@ def _final(status: JobStatus, state: JobState, cause: Cause) -> JobStatus:
 
 def _with(status: JobStatus, state: JobState, note: str) -> JobStatus:
     before = f"attempt {status.attempt}: " if status.attempt > 1 else ""
-    return msgspec.structs.replace(status, state=state, note=before + note)
+    open_again = msgspec.structs.replace(status, exit_code=None, ended=None, cause=None) if state in OPEN else status
+    return msgspec.structs.replace(open_again, state=state, note=before + note)
 
 
 def _waiting_words(row: QueueRow, status: JobStatus) -> str:

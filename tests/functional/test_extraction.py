@@ -20,6 +20,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402 - only with the extract extra
 
+from fsgr_tui.core.child import SAME_WISH_S  # noqa: E402
 from fsgr_tui.core.errors import BadRequest, MachineCannot, Problem  # noqa: E402
 from fsgr_tui.core.extraction import ModelChoice  # noqa: E402
 from fsgr_tui.extract import model as models  # noqa: E402
@@ -249,17 +250,21 @@ def test_a_folder_of_empty_files_gives_no_file_and_says_why(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["images"]
 
 
-def test_a_second_signal_ends_a_child_at_once():
+def test_a_second_signal_ends_a_child_and_two_at_once_are_one_wish():
     code = (
         "import time; from fsgr_tui.core.child import Stopper\n"
         "stopper = Stopper(); print('ready', flush=True)\n"
         "while not stopper(): time.sleep(0.01)\n"
-        "print('finishing', flush=True); time.sleep(60)"
+        "print('finishing', flush=True)\n"
+        "while True: time.sleep(0.01)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGTERM)
     assert child.stdout.readline() == "finishing\n"
+    child.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=SAME_WISH_S + 0.2)
     child.send_signal(signal.SIGTERM)
     assert child.wait(timeout=10) == 143
 
