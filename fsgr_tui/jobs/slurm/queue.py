@@ -18,7 +18,7 @@ from fsgr_tui.core import jsontext, slurm
 from fsgr_tui.core.slurm import AccountRow, QueueRow
 from fsgr_tui.core.slurm_job import Accounting, Seen
 from fsgr_tui.jobs.folder import write_whole
-from fsgr_tui.jobs.slurm.commands import Answer, Commands, on_cluster
+from fsgr_tui.jobs.slurm.commands import ASK_S, Answer, Commands, on_cluster
 
 POLL_S = 15.0
 """Never oftener than this, on request neither."""
@@ -27,6 +27,7 @@ SLOW_FACTOR = 5.0
 """A controller that takes long to answer is asked seldom: its answers take at most a sixth of the time."""
 
 MOST_S = 300.0
+WAIT_S = 0.2
 KEPT_S = 7 * 86400.0
 
 _OFF = ("disabled", "not configured", "accounting_storage/none")
@@ -100,11 +101,17 @@ class Queue:
     def look(self) -> Look:
         """The last look, or a new one when it is time and nobody else is asking."""
         look = self._read()
-        return self._locked(look, self._asked) if look.due(self._clock()) else look
+        return self._locked(look, self._asked_if_due) if look.due(self._clock()) else look
 
     def fresh(self) -> Look:
         """A look of now, for those who are about to cancel something."""
-        return self._locked(self._read(), self._asked)
+        began, until = self._clock(), time.monotonic() + ASK_S
+        while True:
+            look = self._locked(self._read(), self._asked)
+            # Somebody who is asking just now began before.
+            if look.asked >= began or time.monotonic() > until:
+                return look
+            time.sleep(WAIT_S)
 
     def accounts(self, keys: Iterable[str]) -> Look:
         """The look with the accounting's word on some jobs, asked for when it is time."""
@@ -145,6 +152,10 @@ class Queue:
             return after
         finally:
             os.close(lock)
+
+    def _asked_if_due(self, before: Look) -> Look:
+        # Between the look and the lock somebody else may have asked.
+        return self._asked(before) if before.due(self._clock()) else before
 
     def _asked(self, before: Look) -> Look:
         began, asked = time.monotonic(), self._clock()
