@@ -30,7 +30,7 @@ DEMO_MODEL = "fsgr-demo-16"
 DEMO_WEIGHTS = "random:0"
 TRAIN_IMAGES, VAL_IMAGES = 200, 80
 SPLITS = ("train2014", "val2014")
-_EPOCHS: dict[Mode, int] = {"realtime": 3, "precomputed": 8}
+_EPOCHS: dict[Mode, int] = {"realtime": 2, "precomputed": 8}
 """Realtime takes a multiple of the time and is there to be compared, step by step."""
 
 _BATCH = 32

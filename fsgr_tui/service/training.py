@@ -32,7 +32,13 @@ from fsgr_tui.probes.java import probe_java
 from fsgr_tui.probes.models import find_model
 from fsgr_tui.service import running
 from fsgr_tui.service.markdown import Rows
-from fsgr_tui.service.model_choice import TOWER_PACKAGES, for_child, require_packages, require_weights
+from fsgr_tui.service.model_choice import (
+    TOWER_PACKAGES,
+    for_child,
+    require_device,
+    require_packages,
+    require_weights,
+)
 from fsgr_tui.service.selection import select_images
 
 _EXP_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -170,8 +176,14 @@ def _java(request: TrainRequest) -> tuple[str, tuple[str, ...]]:
 
 
 def start(prepared: PreparedTraining) -> RunFolder:
-    """Start a prepared training as a job."""
+    """Start a prepared training as a job.
+
+    Raises:
+        BadRequest: the name is no device.
+        MachineCannot: there is no such GPU here, or the run folder cannot be made.
+    """
     request = prepared.request
+    require_device(request.model.device)
     run = new_run("train")
     images_file = ""
     if prepared.images:
@@ -218,7 +230,7 @@ def start(prepared: PreparedTraining) -> RunFolder:
     child_spec = run.folder / "train.json"
     child_spec.write_bytes(msgspec.json.encode(spec))
     # Inside a job of `run` the GPU is chosen already.
-    wish = None if run.adopted else running.gpu_for("train", request.shown, max(1, request.processes))
+    wish = None if run.adopted else running.gpu_for("train", request.shown, request.processes)
     control.start(run, "train", (sys.executable, "-m", "fsgr_tui.train", str(child_spec)), request.shown, gpu=wish)
     return run
 
