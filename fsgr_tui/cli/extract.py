@@ -162,7 +162,7 @@ def request_of(asked: dict[str, Any]) -> extraction.ExtractRequest:
 
 def _done(result: dict[str, Any]) -> None:
     rate = f", {result['images_per_s']:,.0f} images/s" if result.get("images_per_s") else ""
-    refused = f", {result['refused']:,} images refused" if result["refused"] else ""
+    refused = f", {result['refused']:,} refused" if result["refused"] else ""
     text.echo(
         f"{printable(result['output'])}: {result['images']:,} images, {format_bytes(result['file_bytes'])}{rate}{refused}"
     )

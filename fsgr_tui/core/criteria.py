@@ -53,6 +53,9 @@ def disk_space(facts: Facts) -> Criterion:
     """Does what would be stored fit? The guide's flat 100 GB is replaced by the computed need."""
     name, disk, rung = "disk for features", facts.situation.features_disk, facts.chosen
     blocks: tuple[Way, ...] = ("precomputed",)
+    if disk.silence is not None:
+        why = f"The disk of {disk.path} did not answer; name another --features-dir, or look again when it is back."
+        return Criterion(name, str(disk.silence), "an answer", "blocks", 4, why, blocks)
     if not disk.writable:
         why = f"{disk.path} is not writable; name another --features-dir."
         return Criterion(name, "not writable", "writable", "blocks", 4, why, blocks)

@@ -60,13 +60,8 @@ def checkpoint_bytes(epochs: int, experiments: int = 1) -> Estimate:
     )
 
 
-def with_reserve(need_bytes: float) -> int:
-    """A need with two percent and 5 GB on top: a disk that is full to the brim stops more than this program."""
-    return round(need_bytes) + reserve_bytes(need_bytes)
-
-
 def reserve_bytes(need_bytes: float) -> int:
-    """What should stay free beside a need; nothing where nothing is written."""
+    """What should stay free beside a need, since a disk that is full to the brim stops more than this program; nothing where nothing is written."""
     return round(need_bytes * RESERVE_SHARE) + RESERVE_BYTES if need_bytes > 0 else 0
 
 

@@ -22,7 +22,7 @@ async def test_a_running_job_is_followed():
             "3 min left",
             "encode 97%",
             "encode-bound",
-            "2 images refused",
+            "refused images: 2",
             "cuda:1, fp16, batch 64",
         ):
             assert words in shown(pilot.app)

@@ -77,7 +77,7 @@ def draw(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> Te
     if status.refused:
         parts.append(
             marked(
-                "!", f"{status.refused:,} images refused; fsgr-tui logs {status.name} --events names them", WARN, WARN
+                "!", f"refused images: {status.refused:,}; fsgr-tui logs {status.name} --events names them", WARN, WARN
             )
         )
     parts += [marked("·", notice, DIM, "") for notice in reversed(status.notices)]

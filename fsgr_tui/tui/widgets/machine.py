@@ -41,7 +41,11 @@ def draw(machine: Machine, width: int) -> Text:
         )
     seen = {disk.mount: disk for disk in machine.disks}
     parts += [_disk(disk, width) for disk in seen.values()]
-    parts += [marked("!", f"{disk.path} is not writable", BAD, BAD) for disk in machine.disks if not disk.writable]
+    parts += [
+        marked("!", f"{disk.path} {'is not writable' if disk.silence is None else 'did not answer'}", BAD, BAD)
+        for disk in machine.disks
+        if not disk.writable
+    ]
     return layout.lines(*parts, *_host(machine.host, width))
 
 
