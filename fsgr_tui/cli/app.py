@@ -34,6 +34,7 @@ COMMANDS = {
     "report": "One page about a job: what ran, how fast, curves, alarms, cause, result.",
     "rm": "Delete jobs that have ended.",
     "demo": "The whole way on a small data set that it makes itself, offline, in under two minutes.",
+    "cluster": "What Slurm offers from here: partitions, GPUs, limits; and the profiles for it.",
     "preflight": "What would stop or spoil an extraction or a training, before it starts.",
     "doctor": "What this machine and installation are, for a bug report.",
     "completion": "Print the shell completion script.",

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from fsgr_tui.cli import options, plan_view, text
+from fsgr_tui.cli import cluster_view, options, plan_view, text
 from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.core.slurm_facts import Cluster
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.service import markdown, planning
@@ -73,6 +74,7 @@ Examples:
 @click.option("--compare", is_flag=True, help="Several choices side by side: ways, models, grids, storage types.")
 @click.option("--staged", is_flag=True, help="Two epochs in realtime first, then extract (if both ways are possible).")
 @click.option("--recount", is_flag=True, help="Count the images again, although their folder did not change.")
+@options.backend
 @options.json_flag
 @click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown report on standard output.")
 @click.option(
@@ -90,6 +92,8 @@ def command(
     dataset: str,
     compare: bool,
     recount: bool,
+    runs_on: str | None,
+    profile: str,
     as_json: bool,
     as_markdown: bool,
     out: str | None,
@@ -104,15 +108,29 @@ def command(
         if compare
         else planning.plan(intent, image_root, features_dir, what_if, recount=recount)
     )
+    found = _cluster(profile, image_root, features_dir) if options.on_slurm(runs_on, profile) else None
     if target:
         _write(target, made)
     if as_json:
-        text.json_out(_document(made))
+        document = _document(made)
+        text.json_out(document if found is None else {**msgspec.to_builtins(document), "cluster": found})
     elif as_markdown:
-        text.echo(_page(made))
+        text.echo(_page(made) + (cluster_view.section(found) if found is not None else ""))
     elif not target:
         plan_view.show_comparison(made) if isinstance(made, Comparison) else plan_view.show(made)
+        if found is not None:
+            cluster_view.show(found)
     return 0
+
+
+def _cluster(profile: str, image_root: str | None, features_dir: str) -> Cluster:
+    """What Slurm offers; a profile that is named has to fit it."""
+    from fsgr_tui.service import cluster
+
+    folders = {"the images": image_root or planning.DEFAULT_IMAGE_ROOT, "the features": features_dir}
+    if profile:
+        cluster.place(profile, folders)
+    return cluster.look({"the run folder": "", **folders})
 
 
 def _intent(intent: Intent, models: str) -> Intent:

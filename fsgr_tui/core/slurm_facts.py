@@ -139,12 +139,13 @@ class _Node(msgspec.Struct, frozen=True):
 
 
 def parse_nodes(text: str) -> tuple[Partition, ...]:
-    """The partitions from `sinfo -h -N -o NODE_FIELDS`."""
+    """The partitions from `sinfo -h -N -o NODE_FIELDS`, the default one first."""
     by_name: dict[str, list[_Node]] = {}
     for line in text.splitlines():
         if (node := _node(line)) is not None:
             by_name.setdefault(node.partition, []).append(node)
-    return tuple(_partition(nodes) for nodes in by_name.values())
+    partitions = (_partition(nodes) for nodes in by_name.values())
+    return tuple(sorted(partitions, key=lambda each: (not each.default, each.name)))
 
 
 def _node(line: str) -> _Node | None:
@@ -304,3 +305,19 @@ def partition_row(partition: Partition) -> tuple[str, ...]:
 
 
 PARTITION_HEADS = ("partition", "nodes", "GPUs (nodes x each)", "CPUs", "memory", "own disk", "longest job")
+
+
+def cluster_rows(cluster: Cluster) -> tuple[tuple[str, str], ...]:
+    """What is to be known beside the partitions, as name and value."""
+    kept = cluster.accounting
+    told = (
+        "kept by the accounting"
+        if kept is True
+        else "not kept; a job that left the queue is explained by its run folder"
+    )
+    seen = {True: "shared", False: "most likely of this host alone"}
+    return (
+        ("finished jobs", str(kept) if isinstance(kept, Unknown) else told),
+        ("node-local folder", str(cluster.scratch)),
+        *((each.role, f"{each.path} ({each.filesystem}: {seen[each.shared]})") for each in cluster.shared),
+    )

@@ -118,6 +118,21 @@ def shared_folders(folders: Mapping[str, str]) -> tuple[SharedFolder, ...]:
     return tuple(found)
 
 
+def look(folders: Mapping[str, str], slurm: Commands = commands.run) -> Cluster:
+    """What Slurm offers, with what is known of some folders.
+
+    Args:
+        folders: by role; an empty path is that of the run folders.
+
+    Raises:
+        MachineCannot: Slurm is not here, or does not answer.
+    """
+    if slurm is commands.run:
+        commands.require()
+    paths = {role: path or str(runs_dir()) for role, path in folders.items()}
+    return msgspec.structs.replace(read_cluster(slurm), shared=shared_folders(paths))
+
+
 class PreparedShards(msgspec.Struct, frozen=True):
     """An extraction for a cluster that nothing speaks against.
 

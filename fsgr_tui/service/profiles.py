@@ -71,6 +71,11 @@ def read_profile(name: str) -> tuple[str, Profile]:
         raise BadRequest(f"{printable(str(path))}, profile {wanted!r}: {error}.", "Mend that value.") from None
 
 
+def names() -> tuple[str, ...]:
+    """The profiles that there are; BadRequest as of `read_profile`."""
+    return tuple(_profiles(profiles_path()))
+
+
 def _profiles(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")

@@ -337,7 +337,7 @@ def lab():
 
 
 def test_partitions_gpus_and_limits_are_read_from_sinfo():
-    gpu, old, cpu = lab().partitions
+    gpu, cpu, old = lab().partitions
     assert (gpu.default, gpu.nodes, gpu.usable, gpu.idle, gpu.limit_s) == (True, 2, 1, 1, 86400)
     assert (gpu.all_gpus, gpu.most_gpus, gpu.gpus[0].type, gpu.features) == (8, 4, "a100", ("a100", "nvlink"))
     assert (gpu.memory_bytes, gpu.disk_bytes) == (512000 * 2**20, 900000 * 2**20)
