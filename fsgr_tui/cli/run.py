@@ -43,6 +43,7 @@ from fsgr_tui.service import running
 @click.option("--after", multiple=True, metavar="JOB[,JOB]", help="Wait until these have ended well.")
 @click.option("--queue", is_flag=True, help="In turn: jobs of the queue run one after the other.")
 @click.option("--no-wait", is_flag=True, help="Refuse (exit 3) instead of waiting for a GPU.")
+@options.backend
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @options.json_flag
@@ -52,6 +53,8 @@ def command(
     settings: tuple[str, ...],
     after: tuple[str, ...],
     no_wait: bool,
+    runs_on: str | None,
+    profile: str,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -72,6 +75,11 @@ def command(
             detach or "--detach" in own,
             as_json or "--json" in own,
         )
+    if options.on_slurm(runs_on, profile):
+        from fsgr_tui.cli import run_cluster
+
+        return run_cluster.run(request, profile, first, dry_run=dry_run, detach=detach, as_json=as_json)
+    if first is not None:
         return _run_plan(first, request, dry_run=dry_run, detach=detach, as_json=as_json)
     prepared = running.prepare(request)
     _say(prepared)

@@ -394,7 +394,7 @@ STALLED_RUNS = 3
 
 
 def after_run(
-    status: JobStatus, told: Literal["", "limit", "stop"], *, cancelled: bool, steps: Sequence[int]
+    status: JobStatus, told: Literal["", "limit", "stop"], *, cancelled: bool, steps: Sequence[int], shard: bool = False
 ) -> AfterRun:
     """What follows from how a job ended.
 
@@ -403,10 +403,11 @@ def after_run(
         told: what Slurm told the job: that its time limit is near, or to stop.
         cancelled: whether a user stopped it through this program.
         steps: progress of all attempts in order, this one included.
+        shard: whether it is a task of an array.
     """
     if status.state == "done":
-        # Refused images (exit code 1) are the job's own result; what depends on it shall begin all the same.
-        return AfterRun(0)
+        # Refused images (exit code 1) of a shard are part of the whole's result; the merge shall begin all the same.
+        return AfterRun(0 if shard else status.exit_code or 0)
     code = status.exit_code or 1
     if cancelled or not told:
         return AfterRun(code)

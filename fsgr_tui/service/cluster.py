@@ -357,15 +357,14 @@ def start_command(
     """Submit a command as one job.
 
     Args:
-        work: the command; on several nodes a Python script, which torchrun then starts on each.
+        work: the command as it runs on its nodes (see `command_of`).
         name: the user's own name for the job.
         after: ids of Slurm's jobs that have to end well first.
 
     Raises:
-        BadRequest: the name cannot be, or the command cannot be started on several nodes.
+        BadRequest: the name cannot be.
         MachineCannot: the folder cannot be made, or Slurm takes the job not.
     """
-    work = command_of(where, work)
     run = new_run(work.kind, name)
     write_member(run, msgspec.structs.replace(work, step=work.kind in STEP_KINDS), where.profile)
     submit(run, command_scripts(where, work, run), after, slurm)
@@ -373,7 +372,11 @@ def start_command(
 
 
 def command_of(where: Place, work: Work) -> Work:
-    """The command as it runs on its nodes."""
+    """The command as it runs on its nodes: on several a Python script that torchrun starts on each.
+
+    Raises:
+        BadRequest: it cannot be started on several nodes.
+    """
     if where.profile.nodes == 1:
         return work
     return msgspec.structs.replace(work, argv=on_several_nodes(work.argv, where.python))

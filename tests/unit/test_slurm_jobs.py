@@ -153,8 +153,10 @@ def test_an_array_fails_by_its_first_bad_shard_once_nothing_of_it_goes_on():
 
 
 def test_refused_images_do_not_stop_what_depends_on_the_shard():
-    after = after_run(status("done", exit_code=1), "", cancelled=False, steps=[10])
+    after = after_run(status("done", exit_code=1), "", cancelled=False, steps=[10], shard=True)
     assert (after.exit_code, after.requeue) == (0, False)
+    # In a chain they do, as they do between jobs of a host.
+    assert after_run(status("done", exit_code=1), "", cancelled=False, steps=[10]).exit_code == 1
 
 
 def test_at_the_time_limit_a_job_goes_back_until_it_gets_no_further():

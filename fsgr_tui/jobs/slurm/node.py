@@ -75,7 +75,12 @@ class Node:
         self._wait()
         last = self._run.recorded_status()
         steps = [*self._earlier_steps(last.attempt), last.progress.step]
-        return self._after(after_run(last, self._told, cancelled=self._is_stopped, steps=steps), last)
+        return self._after(
+            after_run(
+                last, self._told, cancelled=self._is_stopped, steps=steps, shard="SLURM_ARRAY_TASK_ID" in os.environ
+            ),
+            last,
+        )
 
     @property
     def _is_stopped(self) -> bool:

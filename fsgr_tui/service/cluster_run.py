@@ -1,0 +1,130 @@
+"""Commands and plans as jobs of Slurm, each behind those that it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.planfile import PlanStep
+from fsgr_tui.core.slurm_script import light
+from fsgr_tui.jobs.folder import RunFolder, find_run, runs_dir
+from fsgr_tui.jobs.slurm import commands
+from fsgr_tui.jobs.slurm.commands import Commands
+from fsgr_tui.jobs.slurm.standing import read_submission
+from fsgr_tui.jobs.slurm.submit import Work
+from fsgr_tui.service import cluster, running
+from fsgr_tui.service.cluster import Place
+
+LIGHT_KINDS = frozenset({"check", "convert", "merge", "plan", "report", "look"})
+"""Commands of this program that need no GPU."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """One job of a chain.
+
+    Attributes:
+        step: its name in the plan; empty for a command alone.
+        name: the user's own name for the job.
+        needs: steps that have to end well before.
+    """
+
+    step: str
+    name: str
+    work: Work
+    needs: tuple[str, ...] = ()
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """Jobs that nothing speaks against, each behind those that it needs.
+
+    Attributes:
+        after: ids of jobs in Slurm that come before all of them.
+    """
+
+    where: Place
+    links: tuple[Link, ...]
+    after: tuple[int, ...] = ()
+
+    def place_of(self, link: Link) -> Place:
+        """Where a job goes; what needs no GPU asks for none."""
+        if link.work.kind not in LIGHT_KINDS:
+            return self.where
+        return msgspec.structs.replace(self.where, profile=light(self.where.profile))
+
+
+def prepare(
+    request: running.RunRequest, profile: str, steps: Sequence[PlanStep] | None, slurm: Commands = commands.run
+) -> Chain:
+    """Look at everything that could stop a command, or the steps of a plan, on the cluster.
+
+    Raises:
+        BadRequest: as `running.prepare` and `cluster.place`; or flags that belong to jobs of this host.
+        MachineCannot: as `cluster.place`.
+    """
+    if request.queue or not request.wait or request.gpu:
+        flag = "--queue" if request.queue else "--gpu" if request.gpu else "--no-wait"
+        raise BadRequest(
+            f"{flag} is for jobs on this host.", "In Slurm the profile says how many GPUs, and the queue is Slurm's."
+        )
+    after = tuple(number for name in request.after for number in _ids(name))
+    # GPUs are Slurm's to give; those of this host are not looked at.
+    here = msgspec.structs.replace(request, gpu="none", after=())
+    where = cluster.place(profile, {"the working folder": request.cwd or "."}, slurm)
+    if steps is None:
+        return Chain(where, (Link("", request.name, _work(where, running.prepare(here))),), after)
+    prepared = running.prepare_plan(steps, here)
+    links = (Link(step.name, one.request.name, _work(where, one), tuple(step.needs)) for step, one in prepared)
+    return Chain(where, tuple(links), after)
+
+
+def _ids(name: str) -> tuple[int, ...]:
+    run = find_run(name)
+    status = run.read_status()
+    if status.backend != "slurm":
+        raise BadRequest(
+            f"--after {name}: {run.name} is a job of a host, which Slurm cannot wait for.",
+            "Submit this one when it has ended.",
+        )
+    if status.ended_for_good and (status.state != "done" or status.exit_code):
+        raise BadRequest(
+            f"--after {name}: {run.name} has not ended well ({status.state}).", f"fsgr-tui resume {run.name}"
+        )
+    return () if status.ended_for_good else read_submission(run).ids[-1:]
+
+
+def _work(where: Place, one: running.PreparedRun) -> Work:
+    # This program's own commands run under this interpreter; on the nodes it may be another one.
+    argv = (where.python, *one.argv[1:]) if one.argv[0] == sys.executable else one.argv
+    work = Work(kind=one.kind, argv=argv, cwd=one.cwd, shown=one.request.shown or one.request.argv, env=one.request.env)
+    return work if one.kind in LIGHT_KINDS else cluster.command_of(where, work)
+
+
+def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]:
+    """Submit all jobs of a chain.
+
+    Raises:
+        BadRequest: a name cannot be.
+        MachineCannot: a folder cannot be made, or Slurm takes a job not; those before it stay.
+    """
+    ids: dict[str, tuple[int, ...]] = {}
+    runs = []
+    for link in chain.links:
+        behind = (*chain.after, *(number for need in link.needs for number in ids[need]))
+        run = cluster.start_command(chain.place_of(link), link.work, link.name, behind, slurm)
+        ids[link.step] = read_submission(run).ids
+        runs.append(run)
+    return tuple(runs)
+
+
+def chain_text(chain: Chain) -> str:
+    """The scripts as they would be written, each with what it waits for."""
+    texts = []
+    for link in chain.links:
+        example = RunFolder(runs_dir() / (link.name or f"{link.work.kind}-EXAMPLE"))
+        title = f"# {link.step}, after {', '.join(link.needs)}\n" if link.needs else ""
+        scripts = cluster.command_scripts(chain.place_of(link), link.work, example)
+        texts.append(title + cluster.scripts_text(scripts))
+    return "\n".join(texts)

@@ -1,0 +1,107 @@
+"""Commands, chains and the cluster's own words through a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from fsgr_tui.jobs.folder import all_runs, find_run
+from fsgr_tui.jobs.slurm import standing
+from tests.conftest import run_cli
+from tests.fakes.jobs import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_command_runs_as_a_job_with_a_gpu_of_slurms_and_its_output_is_seen(slurm):
+    code = "import os; print('GPUs', os.environ.get('CUDA_VISIBLE_DEVICES'), 'job', os.environ['SLURM_JOB_ID'])"
+    done = run_cli("run", "--backend", "slurm", "--name", "mine", "--", sys.executable, "-c", code, timeout=90)
+    assert done.returncode == 0, done.stderr
+    job = standing.read_submission(find_run("mine")).ids[0]
+    assert f"job {job}" in done.stdout
+    assert "GPUs None" not in done.stdout
+    status = json.loads(run_cli("jobs", "--json").stdout)["jobs"][0]
+    assert (status["name"], status["backend"], status["state"], status["exit_code"]) == ("mine", "slurm", "done", 0)
+
+
+def test_a_command_that_fails_keeps_its_exit_code(slurm):
+    done = run_cli("run", "--backend", "slurm", "--", sys.executable, "-c", "raise SystemExit(3)", timeout=90)
+    assert done.returncode == 3, done.stderr
+
+
+def plan(*steps: str) -> str:
+    return 'schema = "fsgr-tui/planfile/1"\n' + "".join(f"[[step]]\n{step}\n" for step in steps)
+
+
+def test_a_plan_is_a_chain_of_dependencies_that_ends_with_the_first_failure(slurm, tmp_path):
+    from fsgr_tui.core.planfile import PLANFILE_SCHEMA
+
+    made = tmp_path / "made"
+    text = plan(
+        f'name = "first"\nargv = ["touch", "{made}"]',
+        'name = "second"\nargv = ["false"]\nneeds = ["first"]',
+        f'name = "third"\nargv = ["rm", "{made}"]\nneeds = ["second"]',
+    ).replace("fsgr-tui/planfile/1", PLANFILE_SCHEMA)
+    (tmp_path / "plan.toml").write_text(text)
+    done = run_cli("run", "--backend", "slurm", "--name", "chain", str(tmp_path / "plan.toml"), "--detach", timeout=90)
+    assert done.returncode == 0, done.stderr
+    runs = [find_run(name) for name in done.stdout.split()]
+    assert [run.name for run in runs] == ["chain-first", "chain-second", "chain-third"]
+    ids = [standing.read_submission(run).ids[0] for run in runs]
+    assert wait_for(lambda: not slurm.call("squeue", "-h", "-o", "%A").split(), 60)
+
+    def states() -> list[str]:
+        for run in runs:
+            standing.forget(run)
+        return [run.read_status().state for run in runs]
+
+    assert wait_for(lambda: states() == ["done", "failed", "stopped"], 40), states()
+    assert made.exists()
+    assert f"{ids[2]} CANCELLED" in slurm.call("squeue", "-h", "-t", "all", "-o", "%A %T")
+
+
+def test_a_dry_run_of_a_plan_shows_what_waits_for_what(slurm, tmp_path):
+    from fsgr_tui.core.planfile import PLANFILE_SCHEMA
+
+    text = plan('name = "a"\nargv = ["true"]', 'name = "b"\nargv = ["true"]\nneeds = ["a"]')
+    (tmp_path / "plan.toml").write_text(text.replace("fsgr-tui/planfile/1", PLANFILE_SCHEMA))
+    done = run_cli("run", "--backend", "slurm", str(tmp_path / "plan.toml"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "# b, after a" in done.stdout
+    assert done.stdout.count("#SBATCH --job-name=") == 2
+    assert not all_runs()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--queue",), "--queue is for jobs on this host"),
+        (("--gpu", "0"), "--gpu is for jobs on this host"),
+        (("--name", "a name"), "cannot be a job's name"),
+        (("--backend", "local", "--profile", "x"), "--profile x belongs to --backend slurm"),
+    ],
+)
+def test_flags_that_contradict_slurm_are_told_before_anything_is_submitted(slurm, flags, told):
+    done = run_cli("run", "--backend", "slurm", *flags, "--", "true")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not all_runs()
+
+
+def test_the_plan_and_the_cluster_command_show_partitions_on_a_node_without_gpu(slurm):
+    text = run_cli("--plan", "--backend", "slurm", "--dataset", "karpathy")
+    assert "Cluster test (Slurm " in text.stdout
+    assert "main (default)" in text.stdout
+    document = json.loads(run_cli("plan", "--backend", "slurm", "--dataset", "karpathy", "--json").stdout)
+    assert document["schema"] == "fsgr-tui/plan/1"
+    partitions = {each["name"]: each for each in document["cluster"]["partitions"]}
+    assert partitions["scavenge"]["limit_s"] == 3600
+    assert partitions["main"]["gpus"] == [{"type": "", "per_node": 2, "nodes": 2}]
+    assert document["cluster"]["accounting"] is False
+    listed = run_cli("cluster")
+    assert listed.returncode == 0
+    assert "slurm.toml" in listed.stdout
+    page = run_cli("plan", "--backend", "slurm", "--dataset", "karpathy", "--markdown").stdout
+    assert "## Cluster test" in page
