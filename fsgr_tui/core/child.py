@@ -13,7 +13,6 @@ from types import FrameType
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, Problem
 from fsgr_tui.core.event import EventWriter
 
-
 SAME_WISH_S = 1.0
 """Slurm tells all processes of a job at once, and the runner tells its child as well: that is one wish."""
 
