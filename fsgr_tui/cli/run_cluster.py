@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fsgr_tui.cli import ended, follow, text
@@ -44,3 +45,33 @@ def _followed(run: RunFolder, alone: bool, *, as_json: bool) -> int:
     if as_json and not alone:
         return follow.exit_code(status)
     return ended.report(status, as_json=as_json, done=ended.result)
+
+
+_HERE = {"--backend": True, "--profile": True, "--detach": False, "--json": False, "--dry-run": False}
+"""Flags that say where a command runs and how it is watched, and whether a value follows."""
+
+
+def this_command(words: Sequence[str], profile: str, *, dry_run: bool, detach: bool, as_json: bool) -> int:
+    """Submit a command of this program, which then runs on the node as it would here.
+
+    Args:
+        words: the command line, without the program's name.
+    """
+    argv = (running.PROGRAM, *without_place(words))
+    request = running.RunRequest(argv=argv, shown=argv)
+    return run(request, profile, None, dry_run=dry_run, detach=detach, as_json=as_json)
+
+
+def without_place(words: Sequence[str]) -> tuple[str, ...]:
+    """A command line without the flags that say where it runs."""
+    kept = []
+    skip = False
+    for word in words:
+        flag, sign, _ = word.replace("_", "-").partition("=")
+        if skip:
+            skip = False
+        elif flag in _HERE:
+            skip = _HERE[flag] and not sign
+        else:
+            kept.append(word)
+    return tuple(kept)

@@ -139,6 +139,7 @@ def _lab_options(function: Any) -> Any:
 @click.option("--resume", "--resume-last", is_flag=True, help="Go on from the last checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Start anew although a checkpoint is there.")
 @click.option("--use-hdf5-features", "hdf5_flag", is_flag=True, hidden=True)
+@options.backend
 @click.option("--dry-run", is_flag=True, help="One step of training, validation and scoring; keeps nothing.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @_lab_options
@@ -147,6 +148,8 @@ def command(
     mode: Mode | None,
     features_path: str,
     image_root: str | None,
+    runs_on: str | None,
+    profile: str,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -161,6 +164,10 @@ def command(
     )
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
+    if options.on_slurm(runs_on, profile):
+        from fsgr_tui.cli import run_cluster
+
+        return run_cluster.this_command(sys.argv[1:], profile, dry_run=dry_run, detach=detach, as_json=as_json)
     run = training.start(prepared)
     if detach:
         text.echo(run.name)

@@ -99,7 +99,14 @@ def _work(where: Place, one: running.PreparedRun) -> Work:
     # This program's own commands run under this interpreter; on the nodes it may be another one.
     argv = (where.python, *one.argv[1:]) if one.argv[0] == sys.executable else one.argv
     work = Work(kind=one.kind, argv=argv, cwd=one.cwd, shown=one.request.shown or one.request.argv, env=one.request.env)
-    return work if one.kind in LIGHT_KINDS else cluster.command_of(where, work)
+    if one.kind in LIGHT_KINDS:
+        return work
+    if where.profile.nodes > 1 and one.kind != "command":
+        raise BadRequest(
+            f"nodes = {where.profile.nodes}: `fsgr-tui {one.kind}` runs on one node.",
+            "Use nodes = 1; a lab's own script goes to several: fsgr-tui run --profile NAME -- python train.py ...",
+        )
+    return cluster.command_of(where, work)
 
 
 def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]:

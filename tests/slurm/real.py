@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from fsgr_tui.jobs.processes import find
+from tests.fakes.jobs import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 START_S = 30.0
@@ -127,6 +128,22 @@ class RealSlurm:
             # An ordinary user makes no devices.
             return ["/dev/null", "/dev/zero"]
         return [str(path) for path in made]
+
+
+def start_now(slurm: RealSlurm, key: str) -> None:
+    """A job that was put back waits two minutes; tests do not. Slurm sets that time again while the job is completing."""
+
+    def state() -> str:
+        return slurm.call("squeue", "-h", "-r", "-t", "all", "-j", key, "-o", "%T", check=False).strip()
+
+    def started() -> bool:
+        slurm.call("scontrol", "update", f"jobid={key}", "StartTime=now", check=False)
+        return state() not in ("PENDING", "COMPLETING", "REQUEUED", "")
+
+    assert wait_for(lambda: state() == "PENDING", 30), state()
+    # Within the second in which a node ended a job it does not take the same job again.
+    time.sleep(2)
+    assert wait_for(started, 30), slurm.call("squeue")
 
 
 def _free_ports(count: int) -> list[int]:

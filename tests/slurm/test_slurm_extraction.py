@@ -17,6 +17,7 @@ from fsgr_tui.jobs.folder import RunFolder, find_run
 from fsgr_tui.jobs.slurm import standing
 from tests.conftest import run_cli
 from tests.fakes.jobs import wait_for
+from tests.slurm.real import start_now
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
@@ -74,17 +75,6 @@ def at_work(run: RunFolder, images: int = 20) -> bool:
 
 def ids(run: RunFolder) -> dict[str, int]:
     return {part.name: part.job_id for part in standing.read_submission(run).parts}
-
-
-def start_now(slurm, key: str) -> None:
-    """A job that was put back waits two minutes; tests do not."""
-
-    def started() -> bool:
-        slurm.call("scontrol", "update", f"jobid={key}", "StartTime=now", check=False)
-        return slurm.call("squeue", "-h", "-r", "-j", key, "-o", "%T", check=False).strip() != "PENDING"
-
-    assert wait_for(lambda: "PENDING" in slurm.call("squeue", "-h", "-r", "-j", key, "-o", "%T", check=False), 30)
-    assert wait_for(started, 30), slurm.call("squeue")
 
 
 def back(slurm, node: str) -> bool:

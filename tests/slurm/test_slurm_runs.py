@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
+from fsgr_tui.cli.run_cluster import without_place
 from fsgr_tui.jobs.folder import all_runs, find_run
 from fsgr_tui.jobs.slurm import standing
 from tests.conftest import run_cli
 from tests.fakes.jobs import wait_for
+from tests.slurm.real import start_now
 
 pytestmark = pytest.mark.slow
 
@@ -105,3 +107,47 @@ def test_the_plan_and_the_cluster_command_show_partitions_on_a_node_without_gpu(
     assert "slurm.toml" in listed.stdout
     page = run_cli("plan", "--backend", "slurm", "--dataset", "karpathy", "--markdown").stdout
     assert "## Cluster test" in page
+
+
+@pytest.mark.torch
+def test_a_training_runs_as_a_job_and_goes_on_after_its_time_limit(slurm, demo_root, demo_features, tmp_path):
+    """The signal that Slurm sends before a limit is sent by hand, since limits are whole minutes."""
+    pytest.importorskip("torch")
+    done = run_cli(
+        "train", "--mode", "precomputed", "--features-path", str(demo_features), "--annotation-folder",
+        str(demo_root / "m2_annotations"), "--output", str(tmp_path / "out"), "--epochs", "30", "--batch-size", "16",
+        "--d-model", "32", "--heads", "4", "--layers", "1", "--workers", "0", "--no-evaluate", "--device", "cpu", "--backend", "slurm",
+        "--detach",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = find_run(done.stdout.strip())
+    job = standing.read_submission(run).ids[0]
+    assert wait_for(lambda: run.recorded_status().progress.step > 3 and run.recorded_status().state == "running", 60)
+    slurm.call("scancel", "--signal=USR1", "--batch", str(job))
+    start_now(slurm, str(job))
+    assert wait_for(lambda: run.recorded_status().ended_for_good, 90), run.recorded_status()
+    status = run.recorded_status()
+    assert (status.state, status.exit_code, status.attempt) == ("done", 0, 2), status
+    kept = json.loads((run.folder / "attempt-1/status.json").read_text())
+    assert 0 < kept["progress"]["step"] < status.result["steps"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("train", "--backend", "slurm", "--epochs", "3", "--detach"), ("train", "--epochs", "3")),
+        (("train", "--profile=gpu", "--json", "--dry_run", "--name", "x"), ("train", "--name", "x")),
+    ],
+)
+def test_a_command_on_its_node_is_not_told_again_where_it_runs(words, kept):
+    assert without_place(words) == kept
+
+
+def test_a_training_of_this_program_on_several_nodes_is_refused(slurm, demo_root, tmp_path):
+    (tmp_path / "slurm.toml").write_text("[two]\nnodes = 2\n")
+    done = run_cli("run", "--profile", "two", "--", "fsgr-tui", "train", "--mode", "realtime")
+    assert done.returncode == 2
+    assert "`fsgr-tui train` runs on one node" in done.stderr
+    shown = run_cli("run", "--profile", "two", "--dry-run", "--", "python3", "train.py")
+    assert shown.returncode == 0, shown.stderr
+    assert "PET_RDZV_ENDPOINT" in shown.stdout
