@@ -402,7 +402,7 @@ def after_run(
         status: the runner's last word.
         told: what Slurm told the job: that its time limit is near, or to stop.
         cancelled: whether a user stopped it through this program.
-        steps: progress of all attempts in order, this one included.
+        steps: images that were done at the end of each attempt, in order, this one included; empty for other work.
         shard: whether it is a task of an array.
     """
     if status.state == "done":

@@ -211,6 +211,8 @@ def _parts(whole: Prepared, shards: int) -> tuple[Prepared, ...]:
             f"{whole.output} is finished; shards cannot add to it.",
             "Use --shards 1 to add what is missing in it, or --overwrite to replace it.",
         )
+    if shards > len(whole.images):
+        raise BadRequest(f"--shards {shards}: there are only {len(whole.images):,} images.", "Use fewer.")
     extraction.require_space(whole.output, 2 * whole.need_bytes)
     parts = []
     for number in range(1, shards + 1):

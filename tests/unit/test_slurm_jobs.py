@@ -289,14 +289,23 @@ def test_a_job_behind_one_that_is_refused_is_taken_back(own_runs):
     assert "--kill-on-invalid-dep=yes" in slurm.asked[1]
 
 
-def test_only_our_own_jobs_are_cancelled():
+def test_only_our_own_jobs_are_cancelled(monkeypatch):
     run = submitted(FakeSlurm(sbatch=Answer(0, "70\n")))
     strangers = (
         "70|N/A|70|RUNNING|0|N/A|N/A|10:00|n1|None|somebody's|\n71|N/A|71|RUNNING|0|N/A|N/A|1:00|n1|None|fsgr-x|\n"
     )
     slurm = FakeSlurm(squeue=Answer(0, strangers), scancel=Answer(0))
+    monkeypatch.setattr(commands, "run", slurm)
     assert Cancelling(run, slurm).stop(0.1).state == "stopped"
     assert slurm.count("scancel") == 0
+
+
+def test_a_run_that_has_ended_is_not_cancelled():
+    run = submitted(FakeSlurm(sbatch=Answer(0, "70\n")))
+    run.write_status(msgspec.structs.replace(run.recorded_status(), state="done", exit_code=0))
+    with pytest.raises(BadRequest, match="does not run"):
+        Cancelling(run, FakeSlurm()).stop(0.1)
+    assert not (run.folder / looks.STOPPED).exists()
 
 
 def test_a_run_of_another_user_is_not_cancelled():
@@ -307,8 +316,9 @@ def test_a_run_of_another_user_is_not_cancelled():
         Cancelling(run, FakeSlurm())
 
 
-def test_while_slurm_does_not_answer_nothing_is_said_to_be_cancelled():
+def test_while_slurm_does_not_answer_nothing_is_said_to_be_cancelled(monkeypatch):
     run = submitted(FakeSlurm(sbatch=Answer(0, "70\n")))
+    monkeypatch.setattr(commands, "run", FakeSlurm(squeue=Answer(1, late=True)))
     with pytest.raises(MachineCannot, match="cannot be cancelled now"):
         Cancelling(run, FakeSlurm(squeue=Answer(1, late=True))).stop(0.1)
 

@@ -66,7 +66,14 @@ class Cancelling:
 
         Args:
             firm: end the processes at once, without waiting for their batch.
+
+        Raises:
+            BadRequest: it has ended.
+            MachineCannot: Slurm does not answer.
         """
+        status = self._run.read_status()
+        if status.ended_for_good:
+            raise BadRequest(f"{self._run.name} does not run ({status.state}).", "`fsgr-tui jobs` shows how it stands.")
         (self._run.folder / STOPPED).touch()
         rows = self.rows()
         running = [row for row in rows if row.state.kind == "running"]

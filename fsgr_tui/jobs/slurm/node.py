@@ -74,7 +74,7 @@ class Node:
             os.close(lock)
         self._wait()
         last = self._run.recorded_status()
-        steps = [*self._earlier_steps(last.attempt), last.progress.step]
+        steps = [*self._earlier_steps(last.attempt), *_images(last)]
         return self._after(
             after_run(
                 last, self._told, cancelled=self._is_stopped, steps=steps, shard="SLURM_ARRAY_TASK_ID" in os.environ
@@ -155,11 +155,11 @@ class Node:
         return "" if answer.good else answer.why
 
     def _earlier_steps(self, attempt: int) -> list[int]:
-        steps = []
+        steps: list[int] = []
         for number in range(1, attempt):
             kept = self._run.folder / f"attempt-{number}" / self._run.status.name
             try:
-                steps.append(jsontext.decode(kept.read_bytes(), JobStatus).progress.step)
+                steps += _images(jsontext.decode(kept.read_bytes(), JobStatus))
             except (OSError, msgspec.MsgspecError):
                 continue
         return steps
@@ -171,6 +171,11 @@ class Node:
                 self._told, self._told_at = told, time.monotonic()
 
         return take
+
+
+def _images(status: JobStatus) -> tuple[int, ...]:
+    """How far an extraction has come. The steps of other work begin anew with its phases, and tell nothing."""
+    return (status.progress.step,) if status.progress.unit == "images" else ()
 
 
 def main(argv: list[str]) -> int:
