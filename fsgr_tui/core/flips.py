@@ -99,8 +99,13 @@ def _space(now: Decision) -> Iterator[Threshold]:
                 yield Threshold("free space", at, "bytes", then.outcome, words)
     if free and (less := first_change(now, situation.with_free, free, 0)):
         at, then = less
-        yield Threshold("free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}.")
-        if then.mode == now.mode and (least := first_change(now, situation.with_free, at, 0, _mode)):
+        least = first_change(now, situation.with_free, at, 0, _mode) if then.mode == now.mode else None
+        # Two changes so near each other that they read alike are told as the further one.
+        if not (least and format_bytes(least[0] + 1) == format_bytes(at + 1)):
+            yield Threshold(
+                "free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}."
+            )
+        if least:
             at, then = least
             yield Threshold(
                 "free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}."

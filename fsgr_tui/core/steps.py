@@ -102,6 +102,8 @@ def _precomputed(decision: Decision, model: str, suffix: str, note: str) -> tupl
     extract = (
         "fsgr-tui", "extract", "--image-root", _root(decision), *_split_flags(rung.splits), "--output-path", path,
         "--clip-model", model, "--weights", situation.intent.weights, "--grid", grid, "--dtype", rung.dtype,
+        # Run once more, the step goes on where it was, and is done at once when the file is whole.
+        "--resume",
     )  # fmt: skip
     check = ("fsgr-tui", "check", path, "--image-root", _root(decision), *_split_flags(rung.splits))
     batch = _batch_that_fits(decision.facts.memory.precomputed_batch, decision.facts.memory.largest_precomputed_batch)
@@ -123,7 +125,7 @@ def _pixel_steps(decision: Decision) -> tuple[Step, ...]:
     path = feature_path(situation.features_disk.path, situation.tower.name, "pixels", _short(names))
     extract = (
         "fsgr-tui", "extract", "--image-root", _root(decision), *_split_flags(names), "--output-path", path,
-        "--clip-model", situation.tower.name, "--weights", situation.intent.weights, "--stage", "pixels",
+        "--clip-model", situation.tower.name, "--weights", situation.intent.weights, "--stage", "pixels", "--resume",
     )  # fmt: skip
     check = ("fsgr-tui", "check", path, "--image-root", _root(decision), *_split_flags(names))
     train = _realtime(decision, pictures=("--pixels", path))

@@ -253,7 +253,9 @@ class Runner:
     def _final(self, status: JobStatus, watch: Watching, return_code: int) -> dict[str, object]:
         exit_code = 128 - return_code if return_code < 0 else return_code
         stopped_by_us = self._asked is not None or self._firm
-        told_to_end = stopped_by_us and -return_code in (self._asked, signal.SIGKILL)
+        # By the signal itself, or by the exit code that a command gives which finished its batch first.
+        asked = self._asked or signal.SIGTERM
+        told_to_end = stopped_by_us and (-return_code in (asked, signal.SIGKILL) or exit_code == 128 + asked)
         cause = status.cause if told_to_end else self._cause(status, watch, return_code)
         state: JobState = "failed"
         if exit_code == 0 or (exit_code == 1 and watch.has_result):

@@ -20,6 +20,7 @@ from textual.screen import Screen
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.plan import Intent, Plan
+from fsgr_tui.core.units import printable
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.light import LightFilter
 from fsgr_tui.tui.look import LIGHT, THEME
@@ -143,6 +144,10 @@ class ScreenApp(App[int]):
         """Go to the extraction form."""
         self.action_place("run")
 
+    def action_help_quit(self) -> None:
+        """Say how to leave to one who presses Ctrl-C."""
+        self.notify("q leaves; jobs go on.", markup=False)
+
     def action_other_theme(self) -> None:
         """Change between dark and light."""
         light = self.theme != LIGHT.name
@@ -199,6 +204,7 @@ class ScreenApp(App[int]):
         self._fill_top_lines()
 
     def _show_job(self, name: str) -> None:
+        self.notify(f"Started {printable(name)}", markup=False)
         self._chosen_job = name
         self._place("jobs").point_at(name)
         self._look_at_jobs()
@@ -293,4 +299,5 @@ def _where(plan: Plan) -> tuple[str, ...]:
     count = len(plan.machine.gpus)
     gpus = f"{count} GPU{'s' if count > 1 else ''}" if count else "no GPU"
     root = plan.dataset.root.rstrip("/").rpartition("/")[2]
-    return (plan.machine.host.name, gpus, root or "no images")
+    where = (plan.machine.host.name, gpus, root or "no images")
+    return ("SIMULATED", *where) if plan.simulated else where

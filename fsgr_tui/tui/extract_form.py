@@ -41,7 +41,7 @@ def texts_for(plan: Plan, features_dir: str, workers: int) -> dict[str, str]:
         "splits": " ".join(splits),
         "output": output_for(features_dir, choice.clip_model, choice.grid, splits),
         "clip_model": choice.clip_model,
-        "weights": "openai",
+        "weights": plan.intent.weights,
         "grid": choice.grid,
         "dtype": choice.dtype,
         "batch_size": "64",

@@ -25,6 +25,7 @@ FIELDS = (
     Field("batch_size", "batch size", "--batch-size", hint="not said"),
     Field("clip_swaps", "CLIP changes", "--clip-swaps"),
     Field("clip_model", "CLIP model", "--clip-model"),
+    Field("weights", "weights", "--weights", hint="openai, a file, or random:0"),
     Field("grid", "grid", "--grid", GRIDS),
     Field("dtype", "dtype", "--dtype", (PLANNERS_CHOICE, *DTYPES)),
     Field("image_root", "image root", "--image-root", hint="none: plan with the published counts"),
@@ -76,6 +77,7 @@ def to_texts(wanted: Wanted) -> dict[str, str]:
         **texts,
         **flags,
         "clip_model": intent.clip_model,
+        "weights": intent.weights,
         "grid": intent.grid,
         "dtype": intent.dtype or PLANNERS_CHOICE,
         "image_root": wanted.image_root or "",
@@ -99,6 +101,7 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
     said |= {name: texts[name] == YES for name in FLAGS}
     said |= {
         "clip_model": texts["clip_model"].strip(),
+        "weights": path(texts["weights"]) or "openai",
         "grid": texts["grid"],
         "dtype": None if texts["dtype"] == PLANNERS_CHOICE else texts["dtype"],
         "splits": words(texts["splits"]),

@@ -27,7 +27,7 @@ WAY_COLUMNS = (
     Column("GPU memory", 10),
     Column("same model"),
 )
-_FITS = {True: ("fits", GOOD), False: ("no room", BAD), None: ("unknown", WARN)}
+_FITS = {True: ("fits", GOOD), False: ("not here", BAD), None: ("unknown", WARN)}
 
 
 class ComparePlace(Place):
@@ -78,9 +78,9 @@ class ComparePlace(Place):
             self._where.say(Text(" There is no plan yet; place 1 says why.", DIM))
             return
         ground = f"measured here {plan.calibrated}" if plan.calibrated else "not measured here yet: fsgr-tui bench"
-        self._where.say(
-            Text.assemble(" ", (printable(plan.intent.clip_model), "bold"), (f"   rates {printable(ground)}", DIM))
-        )
+        simulated = f"SIMULATED: {', '.join(plan.simulated)}   " if plan.simulated else ""
+        words = Text.assemble(" ", (printable(simulated), WARN), (printable(plan.intent.clip_model), "bold"))
+        self._where.say(words.append(f"   rates {printable(ground)}", DIM))
         self._ways.show([_way_row(way, plan.recommendation.mode, plan.recommendation.cache) for way in plan.ways])
         self._guide.show([
             Row(str(number), ((row.what, ""), (row.guide, DIM), (row.computed, ""), (row.measured or "-", GOOD if row.measured else DIM)))

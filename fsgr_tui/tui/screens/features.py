@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport
 
 TELL_EVERY_S = 0.5
-COLUMNS = (Column("check", 10), Column("size", 9), Column("age", 8), Column("file"))
+COLUMNS = (Column("check", 10), Column("size", 9), Column("age", 8), Column("file", keep_end=True))
 
 
 class FeaturesPlace(Place):
@@ -217,7 +217,13 @@ class FeaturesPlace(Place):
         if outcome is None:
             self._manifest.show(None)
             if not self._checking:
-                self._report.show_words(Text("c checks the chosen file.", DIM))
+                unfinished = any(file.path == chosen and file.unfinished for file in self._files)
+                words = (
+                    "This extraction is not finished: u in Jobs goes on with it, or fsgr-tui extract with --resume."
+                    if unfinished
+                    else "c checks the chosen file."
+                )
+                self._report.show_words(Text(words, WARN if unfinished else DIM))
         elif isinstance(outcome, Problem):
             self._manifest.show(None)
             self._report.show_words(

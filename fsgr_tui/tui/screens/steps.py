@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -37,9 +39,9 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
     ]
 
     class Looked(Message):
-        """What the preflight found."""
+        """What the preflights found, step by step."""
 
-        def __init__(self, outcome: PreflightReport | Problem) -> None:
+        def __init__(self, outcome: tuple[tuple[Step, PreflightReport], ...] | Problem) -> None:
             super().__init__()
             self.outcome = outcome
 
@@ -60,8 +62,7 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
     def __init__(self, services: Services, plan: Plan, *, start: bool) -> None:
         super().__init__()
         self._services, self._plan, self._may_start = services, plan, start
-        # The later steps read what the first one makes, so only that one can be looked at now.
-        self._first = next((step for step in plan.commands if step.argv[1:2] and step.argv[1] in PREFLIGHTED), None)
+        self._looked_at = tuple(step for step in plan.commands if step.argv[1:2] and step.argv[1] in PREFLIGHTED)
         self._ready = self._starting = False
         self._findings, self._foot = Words(id="findings"), Words(id="steps-keys")
 
@@ -81,13 +82,13 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
     def action_look_again(self) -> None:
         """Look anew."""
         self._ready = False
-        if self._first is None:
+        if not self._looked_at:
             self._ready = True
             self._say_keys()
             return
         self._findings.say(Text("\nlooking at what would stop it ...", DIM))
         self._say_keys()
-        self._look(self._first.argv[1:])
+        self._look()
 
     def action_start(self) -> None:
         """Start the steps; a second press while they are being started does nothing."""
@@ -100,10 +101,10 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
         self.dismiss(None)
 
     @work(thread=True, exclusive=True, group="preflight")
-    def _look(self, command: tuple[str, ...]) -> None:
-        outcome: PreflightReport | Problem
+    def _look(self) -> None:
+        outcome: tuple[tuple[Step, PreflightReport], ...] | Problem
         try:
-            outcome = self._services.preflight(command)
+            outcome = tuple((step, self._services.preflight(step.argv[1:])) for step in self._looked_at)
         except Problem as problem:
             outcome = problem
         self.post_message(self.Looked(outcome))
@@ -121,8 +122,21 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
         if isinstance(outcome, Problem):
             self._findings.say(layout.lines("", Text(printable(outcome.what), BAD), printable(outcome.fix)))
         else:
-            self._ready = not outcome.stops
-            self._findings.say(layout.lines("", *findings_text(outcome)))
+            made: list[str] = []
+            lines: list[Text] = []
+            for number, (step, report) in enumerate(outcome):
+                # What an earlier step makes is not there yet, and need not be.
+                left = tuple(finding for finding in report.findings if not _is_about(finding, made))
+                known = msgspec.structs.replace(report, findings=left)
+                if number == 0:
+                    self._ready = not known.stops
+                lines += [
+                    Text(""),
+                    Text(printable(step.what), f"bold {WAY_B}"),
+                    *findings_text(known, first=number == 0),
+                ]
+                made += step.outputs
+            self._findings.say(layout.lines(*lines))
         self._say_keys()
 
     def on_steps_screen_started(self, message: Started) -> None:
@@ -141,8 +155,17 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
         self._foot.say(Text("   ").join(Text.assemble((key, "bold"), f" {words}") for key, words in keys))
 
 
-def findings_text(report: PreflightReport) -> list[Text]:
-    """The findings as lines: what stops, what warns, and how many are well."""
+def _is_about(finding: Finding, paths: list[str]) -> bool:
+    told = f"{finding.what} {finding.found} {finding.needed}"
+    return any(path in told or Path(path).name in told for path in paths)
+
+
+def findings_text(report: PreflightReport, *, first: bool) -> list[Text]:
+    """The findings as lines: what stops, what warns, and how many are well.
+
+    Args:
+        first: whether the step would begin now; what stops a later one can be mended until then.
+    """
     shown: list[Text] = []
     for finding in sorted(report.findings, key=lambda finding: _ORDER.index(finding.verdict)):
         if finding.verdict != "ok":
@@ -150,6 +173,8 @@ def findings_text(report: PreflightReport) -> list[Text]:
     well = sum(finding.verdict == "ok" for finding in report.findings)
     if not report.stops:
         shown.insert(0, Text("Nothing speaks against it." if not report.warnings else "It can start.", GOOD))
+    elif not first:
+        shown.insert(0, Text("It would stop here; the steps before it can run.", WARN))
     return [
         *shown,
         Text(f"{well} more looked at and well: fsgr-tui preflight {printable(report.command)} lists them", DIM),

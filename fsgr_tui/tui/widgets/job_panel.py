@@ -127,6 +127,8 @@ def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) 
     else:
         parts.append(Text(words))
     parts += _speed(status, course, width, plot_rows)
+    if status.ended_for_good:
+        return [part for part in parts if part.plain]
     if progress.stages:
         parts.append(_stages(progress.stages, width))
     if progress.bottleneck:

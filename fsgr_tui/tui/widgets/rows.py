@@ -11,7 +11,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
-from fsgr_tui.tui.format import cut
+from fsgr_tui.tui.format import cut, cut_left
 
 LEAST_LAST_COLUMN = 12
 
@@ -23,11 +23,13 @@ class Column:
     Attributes:
         most: cells that it takes at the most.
         from_width: the table's width below which the column is left out.
+        keep_end: whether the beginning gives way where the room is short, as with paths.
     """
 
     title: str
     most: int = 200
     from_width: int = 0
+    keep_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Rows(DataTable[Text]):
         self._wanted = tuple(columns)
         self._content: tuple[Row, ...] = ()
         self._laid_out: tuple[tuple[int, int], ...] = ()
-        self._chosen = ""
+        self._chosen = self._awaited = ""
 
     @property
     def chosen(self) -> str:
@@ -75,7 +77,7 @@ class Rows(DataTable[Text]):
 
     def choose(self, key: str) -> None:
         """Put the cursor on a row, as soon as it is there."""
-        self._chosen = key
+        self._chosen = self._awaited = key
         self._place_cursor()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -88,7 +90,7 @@ class Rows(DataTable[Text]):
         event.stop()
         key = event.row_key.value or ""
         if key and key != self._chosen:
-            self._chosen = key
+            self._chosen, self._awaited = key, ""
             self.post_message(self.Chosen(self, key))
 
     def _lay_out(self, before: tuple[Row, ...]) -> None:
@@ -106,7 +108,7 @@ class Rows(DataTable[Text]):
             for index, width in layout:
                 self.add_column(Text(cut(self._wanted[index].title, width)), width=width, key=str(index))
             for row in self._content:
-                self.add_row(*(_cell(row, index, width) for index, width in layout), key=row.key)
+                self.add_row(*(self._cell(row, index, width) for index, width in layout), key=row.key)
         self._place_cursor()
         self.scroll_to(y=top, animate=False)
 
@@ -125,11 +127,16 @@ class Rows(DataTable[Text]):
         for old, new in zip(before, self._content, strict=True):
             for index, width in self._laid_out:
                 if old.cells[index] != new.cells[index]:
-                    self.update_cell(new.key, str(index), _cell(new, index, width))
+                    self.update_cell(new.key, str(index), self._cell(new, index, width))
 
     def _place_cursor(self) -> None:
         keys = [row.key for row in self._content]
         if not keys or not self.row_count:
+            return
+        if self._awaited in keys:
+            self._chosen, self._awaited = self._awaited, ""
+            self.move_cursor(row=keys.index(self._chosen), animate=False)
+            self.post_message(self.Chosen(self, self._chosen))
             return
         if self._chosen in keys:
             self.move_cursor(row=keys.index(self._chosen), animate=False)
@@ -138,7 +145,7 @@ class Rows(DataTable[Text]):
         self._chosen = keys[0]
         self.post_message(self.Chosen(self, self._chosen))
 
-
-def _cell(row: Row, index: int, width: int) -> Text:
-    text, style = row.cells[index]
-    return Text(cut(text, width), style, no_wrap=True)
+    def _cell(self, row: Row, index: int, width: int) -> Text:
+        text, style = row.cells[index]
+        shown = cut_left(text, width) if self._wanted[index].keep_end else cut(text, width)
+        return Text(shown, style, no_wrap=True)

@@ -20,10 +20,7 @@ class VerdictPanel(PlanPanel):
 
     def show(self, plan: Plan) -> None:
         """Show a plan's verdict."""
-        verdict = plan.recommendation
-        self.set_title(
-            Text.assemble("Verdict", (f" · {verdict.confidence:.0%} sure" if verdict.mode != "none" else "", DIM))
-        )
+        self.set_title(Text.assemble("Verdict", (agreement(plan), DIM)))
         self.draw_with(lambda _width: draw(plan))
 
     def show_problem(self, what: str, fix: str) -> None:
@@ -33,6 +30,14 @@ class VerdictPanel(PlanPanel):
             Text(printable(what), BAD), printable(fix), Text("i changes what is planned, r looks again.", DIM)
         )
         self.draw_with(lambda _width: text)
+
+
+def agreement(plan: Plan) -> str:
+    """How far the votes agree; nothing where there is nothing to agree on."""
+    verdict = plan.recommendation
+    if verdict.mode == "none":
+        return ""
+    return " · all votes agree" if verdict.confidence == 1 else f" · {verdict.confidence:.0%} of the votes"
 
 
 def draw(plan: Plan) -> Text:
