@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -10,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from fsgr_tui import __version__
-from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_INTERRUPTED, Problem
+from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_INTERRUPTED, EXIT_MACHINE_CANNOT, Problem
 from fsgr_tui.core.units import printable
 
 # Command, module in fsgr_tui.cli, and the line that --help shows.
@@ -41,6 +43,9 @@ COMMANDS = {
 }
 
 _PLAN = "--plan"
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 class Program(click.Group):
@@ -115,8 +120,12 @@ def run(argv: list[str]) -> int:
     Returns:
         The exit code: 0, 1 found faults, 2 wrong command, 3 this machine cannot, 130 interrupted.
     """
+    if argv:
+        # A reader that went away (head, less) ends this program as it ends any other; click would call it a fault.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         result: Any = program.main(argv, prog_name="fsgr-tui", standalone_mode=False)
+        sys.stdout.flush()
     except Problem as problem:
         tell(problem)
         return problem.exit_code
@@ -125,10 +134,13 @@ def run(argv: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_BAD_REQUEST
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away; the interpreter must not complain at exit.
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        # What the stream still holds must not be tried again at exit.
         sys.stdout = None
-        return 0
+        sys.stderr.write(f"fsgr-tui: standard output cannot be written: {error.strerror}.\n")
+        return EXIT_MACHINE_CANNOT
     return result if isinstance(result, int) else 0
 
 

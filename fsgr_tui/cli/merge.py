@@ -9,13 +9,16 @@ import click
 
 from fsgr_tui.cli import options, text
 from fsgr_tui.cli.check import Progress
+from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
 from fsgr_tui.core.units import format_bytes, printable
-from fsgr_tui.features.merge import merge_files
+from fsgr_tui.features.merge import merge_files, missing_shards
 
 
 @click.command(
     "merge",
-    help="Join shards (see extract --shard) into one feature file. The shards stay; delete them when you have checked it.",
+    help="Join shards (see extract --shard) into one feature file. The shards stay; delete them when you have checked it.\n\n"
+    "Exit code 1: a shard of theirs is missing.\n\n"
+    "Example: fsgr-tui merge coco.hdf5 coco.1-of-2.hdf5 coco.2-of-2.hdf5",
 )
 @click.argument("target", type=click.Path())
 @click.argument("shards", nargs=-1, required=True, type=click.Path())
@@ -29,11 +32,17 @@ def command(target: str, shards: tuple[str, ...], resume: bool, overwrite: bool,
         Path(target), [Path(shard) for shard in shards], overwrite=overwrite, resume=resume, tell=progress
     )
     progress.end()
+    missing = missing_shards([Path(shard) for shard in shards])
     if as_json:
-        text.json_out(
-            {"schema": "fsgr-tui/merge/1", "output": target, "images": manifest.images, "refused": manifest.refused}
-        )
+        counts = {"images": manifest.images, "refused": manifest.refused, "missing_shards": missing}
+        text.json_out({"schema": "fsgr-tui/merge/1", "output": target, **counts})
     else:
         size = format_bytes(Path(target).stat().st_size)
         text.echo(f"{printable(target)}: {manifest.images:,} images from {len(shards)} files, {size}", sys.stdout)
-    return 0
+    if missing:
+        text.echo(
+            f"fsgr-tui: {printable(target)} is not whole: missing shards: {', '.join(missing)}.\n"
+            "  Extract them, then merge all of them with --overwrite.",
+            sys.stderr,
+        )
+    return EXIT_FOUND_FAULTS if missing else EXIT_OK

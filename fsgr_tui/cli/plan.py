@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.slurm_facts import Cluster
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
+from fsgr_tui.core.units import printable
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.service import markdown, planning
 
@@ -111,6 +114,7 @@ def command(
     found = _cluster(profile, image_root, features_dir) if options.on_slurm(runs_on, profile) else None
     if target:
         _write(target, made)
+        _tell_written(target, made)
     if as_json:
         document = _document(made)
         text.json_out(document if found is None else {**msgspec.to_builtins(document), "cluster": found})
@@ -175,8 +179,17 @@ def _body(path: Path, made: Plan | Comparison) -> bytes:
     return _page(made).encode()
 
 
+def _tell_written(path: Path, made: Plan | Comparison) -> None:
+    verdict = f"{made.recommendation.mode}: {made.recommendation.reason} " if isinstance(made, Plan) else ""
+    text.echo(printable(f"{verdict}Written to {path}."), sys.stderr)
+    if path.suffix == ".toml":
+        text.echo(f"  fsgr-tui run {printable(shlex.quote(str(path)))}", sys.stderr)
+
+
 def _write(path: Path, made: Plan | Comparison) -> None:
-    """Write a report whole: a draft beside it, then a rename."""
+    """Write a report whole: a draft beside it, then a rename. A plan file that is there may hold a person's changes."""
+    if path.suffix == ".toml" and path.exists() and path.read_bytes() != _body(path, made):
+        raise BadRequest(f"{path} is there already, with other content.", "Choose another --out, or delete it.")
     draft = path.with_name(f".{path.name}.tmp")
     try:
         draft.write_bytes(_body(path, made))

@@ -20,6 +20,9 @@ CPU_IMAGES_PER_S_PER_CPU = (2.75, 11.0)
 A100_PAIRS_PER_S = (211.0, 224.0, 237.0)
 """Way A with trained adapters on an A100 40 GB, batch 32: a lab's public log (39:54 and 44:45 for 17,710 steps)."""
 
+DECODE_BOUND = 0.8
+"""A measured realtime rate from this share of the decoding rate on was held up by decoding."""
+
 SUSPICIOUS_IMAGES_PER_S = 50.0
 """An extraction below this on a GPU is held up by something (batch 1, one loader, a slow disk)."""
 
@@ -146,14 +149,23 @@ def pair_rates(
     known = measured.realtime_at(batches[0]) if measured else None
     if isinstance(known, Estimate) and not adapters:
         realtime = known
-        pixels = _no_slower(pixels, realtime)
+        pixels = _from_pictures(pixels, realtime, decode)
     return PairRates(realtime, precomputed, pixels)
 
 
-def _no_slower(rate: Estimate, floor: Estimate) -> Estimate:
-    """A rate that cannot be below another one: the same work without one of its stages."""
+def _from_pictures(guess: Estimate, realtime: Estimate, decode: Estimate) -> Estimate:
+    """The rate of realtime from cached pictures, once realtime itself was measured.
+
+    Where decoding held it up, the guess stands, which leaves decoding out; else nothing is gained.
+    """
+    if realtime.likely < DECODE_BOUND * decode.likely:
+        return msgspec.structs.replace(realtime, basis="guess")
     return Estimate(
-        max(rate.low, floor.low), max(rate.likely, floor.likely), max(rate.high, floor.high), rate.unit, rate.basis
+        max(guess.low, realtime.low),
+        max(guess.likely, realtime.likely),
+        max(guess.high, realtime.high),
+        guess.unit,
+        "guess",
     )
 
 

@@ -5,6 +5,7 @@ Every row of a report says what was looked at, what was expected, what was found
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -221,6 +222,8 @@ def shape_fault(shape: tuple[int, ...]) -> str:
         return f"Transposed: {width} tokens of width {tokens} are stored as {tokens} x {width}."
     if tokens - 1 in grids and width in widths | projected:
         return f"{tokens} tokens = {tokens - 1} + the class token, which should have been left out."
+    if math.isqrt(tokens) ** 2 != tokens and math.isqrt(tokens - 1) ** 2 == tokens - 1 and tokens - 1 in grids:
+        return f"{tokens} tokens are no square grid, and {tokens - 1} are: the class token was left in, it seems."
     if (tokens in grids and width in projected) or shape in _PROJECTED - _GRIDS:
         return f"Width {width} is that of projected features; grid features are taken before the projection."
     return ""

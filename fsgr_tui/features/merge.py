@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.features.build import FeatureBuild, Tell
-from fsgr_tui.features.manifest import Manifest, differences, read_refused
+from fsgr_tui.features.manifest import Manifest, differences, read_manifest, read_refused
 from fsgr_tui.features.reader import FeatureFile, open_hdf5
+
+_ORDER = "The new file comes first: fsgr-tui merge TARGET SHARD SHARD ..."
 
 
 def merge_files(
@@ -30,6 +33,7 @@ def merge_files(
         BadRequest: a source has no manifest, another identity, or ids of another source.
         Problem: as in building any file.
     """
+    _require_new(target, sources, may_exist=overwrite or resume)
     files = [FeatureFile(source) for source in sources]
     manifest = _common(files)
     ids = _disjoint(files)
@@ -50,6 +54,44 @@ def merge_files(
         return build.publish()
     finally:
         build.close()
+
+
+def missing_shards(sources: Sequence[Path]) -> tuple[str, ...]:
+    """Shards that belong to these and are not among them, e.g. `2/8`; files that are no shards say nothing."""
+    marks = [mark for mark in (_shard(source) for source in sources) if mark is not None]
+    found = set(marks)
+    return tuple(
+        f"{number}/{count}"
+        for count in sorted({count for _, count in found})
+        for number in range(1, count + 1)
+        if (number, count) not in found
+    )
+
+
+def _require_new(target: Path, sources: Sequence[Path], *, may_exist: bool) -> None:
+    """Refuse a target that is a shard itself: it was meant as a source, and replacing it would lose its rows."""
+    if target.resolve() in {source.resolve() for source in sources}:
+        raise BadRequest(f"{target} is both the target and a shard.", _ORDER)
+    if not target.exists():
+        if any(not source.exists() for source in sources[-1:]) and len(sources) > 1:
+            raise BadRequest(f"There is no shard {sources[-1]}.", _ORDER)
+        return
+    if _shard(target) is not None:
+        raise BadRequest(f"{target} is a shard itself, so nothing is merged into it.", _ORDER)
+    if not may_exist:
+        raise BadRequest(f"{target} exists already.", f"{_ORDER} --overwrite replaces what is there.")
+
+
+def _shard(path: Path) -> tuple[int, int] | None:
+    """(number, count) when a file is a shard by the command that made it."""
+    try:
+        with open_hdf5(path) as hdf5:
+            manifest = read_manifest(hdf5)
+    except Problem:
+        # What is wrong with it is told where it is read.
+        return None
+    found = re.search(r"--shard[ =](\d+)/(\d+)", manifest.command) if manifest else None
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _counted(tell: Tell | None, before: int, total: int) -> Tell | None:

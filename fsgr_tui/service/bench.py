@@ -17,6 +17,7 @@ from fsgr_tui.core.bench import LEAST_SECONDS, MOST_SECONDS, BenchSpec, scratch_
 from fsgr_tui.core.calibration import Calibration, machine_words, read_calibration
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.job import Cause, JobState, JobStatus
 from fsgr_tui.core.machine import Disk, Host
 from fsgr_tui.core.steps import DEFAULT_IMAGE_ROOT
@@ -191,7 +192,10 @@ def report(status: JobStatus, prepared: PreparedBench) -> BenchReport:
     calibration = gain = extraction = None
     if status.result:
         calibration = read_calibration(jsontext.encode(status.result["calibration"]))
-        gain = speed_up(calibration.realtime, calibration.precomputed)
+        # At the batches that training will have, as the plan takes them.
+        gain = speed_up(
+            calibration.realtime_at(GUIDE_REALTIME_BATCH), calibration.precomputed_at(GUIDE_PRECOMPUTED_BATCH)
+        )
         rate = calibration.extract
         extraction = rate if isinstance(rate, Unknown) else rate.seconds_for(prepared.dataset_images)
     return BenchReport(

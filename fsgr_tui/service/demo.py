@@ -150,10 +150,12 @@ def make_data(demo: Demo) -> dict[str, Any]:
     argv = [sys.executable, "-m", "fsgr_tui.demo", demo.root, "--train", str(TRAIN_IMAGES), "--val", str(VAL_IMAGES)]
     made = subprocess.run(argv, capture_output=True, text=True, check=False)
     if made.returncode:
-        lines = [line for line in made.stderr.splitlines() if line.strip()]
+        # As this program tells a problem: what is wrong, and below it, indented, the remedy.
+        lines = [line for line in made.stderr.splitlines() if line.strip()] or [""]
+        told = lines[-2:] if lines[-1].startswith(" ") else lines[-1:]
         raise MachineCannot(
-            "\n".join(lines[-2:]) or f"The demo data was not made (exit code {made.returncode}).",
-            "Choose another --dir.",
+            told[0] or f"The demo data was not made (exit code {made.returncode}).",
+            told[1].strip() if len(told) > 1 else "Choose another --dir.",
         )
     facts: dict[str, Any] = msgspec.json.decode(made.stdout)
     return facts

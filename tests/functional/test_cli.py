@@ -585,3 +585,37 @@ def test_help_of_every_command_names_its_flags():
         assert done.returncode == 0
         assert "Usage: fsgr-tui" in done.stdout
         assert time.monotonic() - began < 5
+
+
+def test_a_reader_that_goes_away_is_no_fault_of_the_file(demo_features):
+    command = f"set -o pipefail; {sys.executable} -m fsgr_tui check {demo_features} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    # 141 is the shell's word for SIGPIPE; 1 would say that the file has faults. A quick writer gives 0.
+    assert done.returncode in (0, 141)
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_takes_nothing_is_told_in_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fsgr_tui", "jobs", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr == "fsgr-tui: standard output cannot be written: No space left on device.\n"
+
+
+def test_a_saved_plan_is_told_and_one_that_was_changed_by_hand_stays(tmp_path):
+    first = run_cli("plan", "--dataset", "karpathy", "--disk-free", "80GB", "--out", "plan.toml", cwd=tmp_path)
+    assert first.returncode == 0
+    assert "Written to plan.toml." in first.stderr
+    assert "fsgr-tui run plan.toml" in first.stderr
+    with (tmp_path / "plan.toml").open("a") as file:
+        file.write("# mine\n")
+    again = run_cli("plan", "--dataset", "karpathy", "--disk-free", "80GB", "--out", "plan.toml", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "plan.toml is there already" in again.stderr
+    assert (tmp_path / "plan.toml").read_text().endswith("# mine\n")

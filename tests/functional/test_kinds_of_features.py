@@ -324,6 +324,40 @@ def test_shards_merge_into_the_file_that_one_run_gives(demo_root, demo_features,
     assert not (tmp_path / "twice.hdf5").exists()
 
 
+def test_a_merge_without_one_of_the_shards_is_not_all_well(tmp_path):
+    first, third = (
+        build_file(tmp_path / f"s.{part}-of-3.hdf5", (part,), command=f"fsgr-tui extract --shard {part}/3")
+        for part in (1, 3)
+    )
+    done = run_cli("merge", str(tmp_path / "all.hdf5"), str(first), str(third))
+    assert done.returncode == 1
+    assert "missing shards: 2/3" in done.stderr
+    assert FeatureFile(tmp_path / "all.hdf5").ids.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_shard_is_never_the_target_of_a_merge(tmp_path, overwrite):
+    first, second = (
+        build_file(tmp_path / f"s.{part}-of-2.hdf5", (part,), command=f"fsgr-tui extract --shard {part}/2")
+        for part in (1, 2)
+    )
+    before = first.read_bytes()
+    done = run_cli("merge", str(first), str(second), *overwrite)
+    assert done.returncode == 2
+    assert f"{first} is a shard itself" in done.stderr
+    assert "merge TARGET SHARD" in done.stderr
+    assert first.read_bytes() == before
+
+
+def test_a_merge_with_the_target_last_is_told_the_order(tmp_path):
+    first, second = (build_file(tmp_path / f"{part}.hdf5", (part,)) for part in (1, 2))
+    done = run_cli("merge", str(tmp_path / "new.hdf5"), str(second), str(tmp_path / "all.hdf5"))
+    assert done.returncode == 2
+    assert "all.hdf5" in done.stderr
+    assert "merge TARGET SHARD" in done.stderr
+    assert run_cli("merge", str(first), str(first), str(second)).returncode == 2
+
+
 def test_a_merged_file_tells_that_rows_of_a_shard_were_converted(tmp_path):
     merge_files(
         tmp_path / "all.hdf5",

@@ -16,6 +16,8 @@ from fsgr_tui.core.bench import (
     speed_up,
 )
 from fsgr_tui.core.calibration import MemoryLine
+from fsgr_tui.core.timing import pair_rates
+from fsgr_tui.core.tower import find_tower
 from fsgr_tui.core.units import Estimate, Unknown
 from tests.fakes.calibration import make_calibration, rate
 
@@ -129,3 +131,14 @@ def test_a_fixed_part_that_seems_larger_than_the_step_gives_no_endless_rate():
 
 def test_a_rate_that_was_not_measured_stays_unknown_at_every_batch():
     assert make_calibration(realtime=Unknown("no time"), step_fixed_s=1.0).realtime_at(64) == Unknown("no time")
+
+
+@pytest.mark.parametrize(("realtime", "gains"), [(2.1, False), (350.0, True)])
+def test_cached_pictures_gain_only_where_decoding_held_realtime_up(realtime, gains):
+    measured = make_calibration(
+        decode=rate(370, 379, 390), encode=rate(9_000, 9_300, 9_500), precomputed=rate(900, 960, 1000, "pairs/s"),
+        realtime=rate(realtime * 0.95, realtime, realtime * 1.05, "pairs/s"),
+    )  # fmt: skip
+    rates = pair_rates(find_tower("ViT-B-16"), None, 4, 4, adapters=False, measured=measured)
+    assert (rates.pixels.likely > 1.2 * rates.realtime.likely) == gains
+    assert rates.pixels.likely >= rates.realtime.likely

@@ -482,3 +482,9 @@ def test_a_file_without_manifest_is_held_against_the_training_as_far_as_its_rows
 def test_no_id_in_common_is_told_as_another_kind_of_id(tmp_path):
     report = checked(build_file(tmp_path / "f.hdf5", IDS), ids=frozenset(range(50)), source="images")
     assert "annotation ids?" in report.headline
+
+
+@pytest.mark.parametrize("tokens", [50, 65, 197, 257])
+def test_a_class_token_is_told_at_any_width(tokens):
+    assert "class token" in shape_fault((tokens, 96))
+    assert shape_fault((tokens - 1, 96)) == ""

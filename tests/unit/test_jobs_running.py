@@ -403,3 +403,12 @@ def test_a_command_started_by_itself_asks_for_a_gpu_unless_it_names_its_device(w
     wish = running.gpu_for("extract", ("fsgr-tui", "extract", *words), count, lambda: report)
     assert (wish is not None) == wanted
     assert wish is None or wish.count == count
+
+
+def test_a_command_that_ends_by_itself_when_it_is_stopped_has_no_strange_cause():
+    code = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nprint('ready', flush=True)\ntime.sleep(60)"
+    run = started(code)
+    assert wait_for(lambda: b"ready" in run.log.read_bytes())
+    control.stop(run)
+    status = run.read_status()
+    assert (status.state, status.exit_code, status.cause) == ("stopped", 143, None)

@@ -117,7 +117,7 @@ def test_adapters_inside_clip_make_cached_pixels_the_way_and_bring_the_honest_wa
     ways = {way.name: way for way in made.ways}
     assert ways["pixels"].stored_bytes == 18_558_145_536
     assert [ways[name].exact for name in ("realtime", "precomputed", "pixels")] == [True, False, True]
-    assert made.commands[0].argv[-2:] == ("--stage", "pixels")
+    assert made.commands[0].argv[-3:] == ("--stage", "pixels", "--resume")
 
 
 def test_adapters_without_a_gpu_leave_the_approximation_and_say_so():
