@@ -28,6 +28,8 @@ async def _picture() -> str:
             await pilot.pause(0.1)
             if "REALTIME" in app.export_screenshot() or "PRECOMPUTED" in app.export_screenshot():
                 break
+        # Out of the greeting of a first start.
+        await pilot.press("escape")
         await pilot.pause(0.5)
         return app.export_screenshot(title="fsgr-tui")
 

@@ -46,7 +46,13 @@ class Greeting(ModalScreen[None]):
     def __init__(self, found: tuple[str, ...], verdict: Text, step: Text) -> None:
         super().__init__()
         self._words = layout.lines(
-            Text("Found here", "bold"), *(printable(line) for line in found), "", verdict, "", step
+            Text("Found here", "bold"),
+            *(printable(line) for line in found),
+            "",
+            verdict,
+            "",
+            step,
+            Text("Any key goes on.", DIM),
         )
 
     def compose(self) -> ComposeResult:
