@@ -211,6 +211,7 @@ def test_the_first_paint_takes_half_a_second_at_the_most(home, tmp_path):
 def test_a_smaller_window_gets_a_notice_and_a_larger_one_the_plan_again(home):
     with frozen(home) as session:
         session.wait_for("PRECOMPUTED")
+        session.settle(0.5)
         session.resize(40, 10)
         session.process.send_signal(signal.SIGWINCH)
         session.wait_for("needs 60 x 15")
