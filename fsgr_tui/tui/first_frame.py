@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -31,12 +30,20 @@ def shown() -> Iterator[None]:
         # Under nohup a hang-up stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
-    _put(_ENTER + _top_line(shutil.get_terminal_size().columns))
+    _put(_ENTER + _top_line(_columns()))
     try:
         yield
     except BaseException:
         _put(_LEAVE)
         raise
+
+
+def _columns() -> int:
+    try:
+        # Not COLUMNS, which does not change with the window.
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _top_line(width: int) -> str:

@@ -100,7 +100,7 @@ class TerminalWriter(threading.Thread):
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver for Unix, with three differences.
+    """Textual's driver for Unix, with some differences.
 
     It writes to standard output (Textual writes to standard error, which users redirect), it does not wait for the
     terminal, and it notices that the terminal is gone: reading from it then gives nothing, at once and for ever.
@@ -116,6 +116,17 @@ class TerminalDriver(LinuxDriver):
         self._file = self._stream = stream
         self._writer: TerminalWriter | None = None
         self._watching = threading.Event()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal itself.
+
+        Textual believes COLUMNS and LINES where they are exported, which do not change with the window.
+        """
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except OSError:
+            return super()._get_terminal_size()
+        return (size.columns or 80, size.lines or 24)
 
     def start_application_mode(self) -> None:
         """Take the terminal."""

@@ -208,8 +208,9 @@ def test_the_first_paint_takes_half_a_second_at_the_most(home, tmp_path):
     assert min(times) < 0.5, times
 
 
-def test_a_smaller_window_gets_a_notice_and_a_larger_one_the_plan_again(home):
-    with frozen(home) as session:
+@pytest.mark.parametrize("exported", [{}, {"COLUMNS": "80", "LINES": "24"}])
+def test_a_smaller_window_gets_a_notice_and_a_larger_one_the_plan_again(home, exported):
+    with frozen(home, **exported) as session:
         session.wait_for("PRECOMPUTED")
         session.settle(0.5)
         session.resize(40, 10)
