@@ -217,6 +217,8 @@ def _answered(row: CheckRow) -> CheckRow:
 
 
 def _expected(request: CheckRequest) -> Expected:
+    if request.splits and not request.image_root:
+        raise BadRequest("--split says which images of a root, and there is no root.", "Add --image-root.")
     expected = Expected()
     if request.annotations:
         annotated = captioned_ids(Path(request.annotations))

@@ -369,6 +369,7 @@ BAD_REQUESTS = [
     (("check", "/no/such.hdf5"), 2, ["/no/such.hdf5"]),
     (("check", "{done}", "--annotations", "/no/captions"), 2, ["/no/captions"]),
     (("check", "{done}", "--recompute", "3"), 2, ["--image-root"]),
+    (("check", "{done}", "--split", "karpathy"), 2, ["--split", "--image-root"]),
     (("train", "--annotation-folder", "/no/such", "--features-path", "{done}"), 2, ["/no/such"]),
     (("train", "--annotation-folder", "{empty}", "--features-path", "{done}"), 2, ["captions_train2014.json"]),
     (("train", "--annotation-folder", "{empty}"), 2, ["--features-path"]),
