@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +22,7 @@ from fsgr_tui.features.images import Image
 from fsgr_tui.features.reader import FeatureFile, MissingIds
 
 _BATCHES_AHEAD = 2
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class FeatureRows(Dataset[Tensor]):
@@ -78,7 +80,9 @@ class RowLoader:
             generator=torch.Generator(),
         )
         try:
-            for batch in loader:
+            with _stop_signals_held():
+                batches = iter(loader)
+            for batch in batches:
                 if isinstance(batch, Problem):
                     raise batch
                 yield batch
@@ -151,7 +155,18 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+@contextlib.contextmanager
+def _stop_signals_held() -> Iterator[None]:
+    """Loader processes that are started meanwhile begin with the stop signals held back, until they ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_parent(_worker: int) -> None:
     """A signal to the whole process group must not end a loader process while the parent finishes its step."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
