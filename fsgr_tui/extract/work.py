@@ -19,10 +19,11 @@ from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, mani
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
 from fsgr_tui.extract.pixels import UnreadableImage, load_picture
-from fsgr_tui.features.build import FeatureBuild, require_extendable
+from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image, read_image_list
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.resuming import require_extendable
 
 DIFFERENCE_IMAGES = 16
 REFERENCE: tuple[Resize, Backend] = ("squash", "pillow")

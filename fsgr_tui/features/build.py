@@ -11,9 +11,8 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import msgspec
@@ -24,8 +23,9 @@ from fsgr_tui.core.errors import BadRequest, FoundFaults
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.ledger import Ledger, LedgerHeader
-from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, differences, write_manifest
+from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, write_manifest
 from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.resuming import order_crc32, require_resumable
 from fsgr_tui.features.writer import RowWriter, allocate, cannot_write, disk_problem, sync_path, system_error
 
 LIBVER = ("v108", "v108")
@@ -276,7 +276,7 @@ class FeatureBuild:
             header = LedgerHeader(
                 identity=self.manifest.identity(),
                 ids_sha256=ids_digest(self.ids),
-                order_crc32=_order_crc32(self.ids),
+                order_crc32=order_crc32(self.ids),
                 rows=len(self.ids),
                 row_bytes=self.manifest.row_bytes,
                 first_offset=first,
@@ -396,56 +396,3 @@ class FeatureBuild:
             file.attrs[ROW_CRC32] = np.array([self._ledger.done[row] for row in rows], np.uint32)
             refused = [[self.ids[row], path, reason] for row, (path, reason) in sorted(self._ledger.refused.items())]
             file.attrs[REFUSED] = json.dumps(refused)
-
-
-def require_resumable(part: Path, header: LedgerHeader, ours: dict[str, Any], ids: Sequence[int]) -> None:
-    """Refuse to go on with a file that was begun for something else.
-
-    Args:
-        part: the unfinished file, with its ledger's header.
-        ours: the identity fields of this run, or those that are known so far.
-        ids: this run's ids, in row order.
-
-    Raises:
-        BadRequest: other settings, or other images.
-    """
-    if told := _told_differences(ours, header.identity):
-        raise BadRequest(
-            f"{part} was begun with other settings ({told}).",
-            "Give the same settings to resume, or --overwrite to start anew.",
-        )
-    if header.order_crc32 != _order_crc32(ids):
-        raise BadRequest(
-            f"{part} was begun for other images ({header.rows:,} there, {len(ids):,} now, or other ids).",
-            "Restore the image folder to resume, or use --overwrite to start anew.",
-        )
-
-
-def require_extendable(
-    final: Path, manifest: Manifest, here: Collection[int], ours: dict[str, Any], ids: Collection[int]
-) -> None:
-    """Refuse to extend a finished file with features of another kind, or into one that would lack some of its images.
-
-    Args:
-        final: the finished file; `manifest` and the ids `here` are its own.
-        ours, ids: as of `require_resumable`.
-
-    Raises:
-        BadRequest: other settings, or lost images.
-    """
-    if told := _told_differences(ours, manifest.identity()):
-        raise BadRequest(f"{final} was made with other settings ({told}).", "Give the same settings, or --overwrite.")
-    if lost := set(here).difference(ids):
-        raise BadRequest(
-            f"{final} holds {len(lost):,} images that are not in this selection (first id: {min(lost)}).",
-            f"Name all splits that it shall hold (it has {', '.join(manifest.splits)}), or use --overwrite.",
-        )
-
-
-def _told_differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
-    changed = {name: both for name, both in differences(ours, theirs).items() if name in ours}
-    return "; ".join(f"{name}: {there} there, {now} now" for name, (now, there) in changed.items())
-
-
-def _order_crc32(ids: Sequence[int]) -> int:
-    return zlib.crc32(np.array(ids, np.int64).tobytes())

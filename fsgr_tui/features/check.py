@@ -5,7 +5,6 @@ Every row of a report says what was looked at, what was expected, what was found
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,11 +14,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from fsgr_tui.core.tower import KNOWN, FeatureShape
 from fsgr_tui.features.checkable import Checkable, open_checkable, open_class_tokens
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.manifest import IDENTITY, Manifest
-from fsgr_tui.features.reader import FeatureFile, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.shapes import known_shape, shape_fault
 from fsgr_tui.features.values import CheckRow, Judgement, RowValues, few
 
 CHECK_SCHEMA = "fsgr-tui/check/1"
@@ -185,48 +185,6 @@ def _shape_row(file: Checkable) -> CheckRow:
         "shape", "tokens x width of a CLIP grid", " x ".join(map(str, found)) + (f" ({known})" if known else ""),
         "bad" if reason else "ok" if known else "note", reason or ("" if known else "No grid of a known CLIP tower."),
     )  # fmt: skip
-
-
-_CLIP = [tower for tower in KNOWN.values() if not tower.name.startswith("fsgr-")]
-_GRIDS = {(tokens, tower.width) for tower in _CLIP for tokens in (tower.tokens, 49, 64)}
-_PROJECTED = {(tower.tokens, tower.embed_dim) for tower in _CLIP}
-"""Shapes of grid features before and after the projection; (49, 768) is ViT-B/32's before it and could be another's after."""
-
-
-def known_shape(shape: tuple[int, ...]) -> str:
-    """Which towers give rows of this shape; empty when none that is known does."""
-    names = [
-        f"{tower.name} {'native' if grid == 'native' else grid}"
-        for tower in KNOWN.values()
-        for grid in ("native", "7x7", "8x8")
-        if shape == (FeatureShape(tower, grid).tokens, tower.width) and FeatureShape(tower, grid).side <= tower.side
-    ]
-    return ", ".join(names[:3])
-
-
-def shape_fault(shape: tuple[int, ...]) -> str:
-    """The usual mistakes in a row's shape; empty when it is none of them."""
-    grids = {tower.tokens for tower in KNOWN.values()} | {49, 64}
-    widths = {tower.width for tower in _CLIP}
-    projected = {tower.embed_dim for tower in _CLIP} - widths
-    if len(shape) == 3 and shape[0] == 1:
-        return f"An extra batch axis: {shape} instead of {shape[1:]}."
-    if not shape or 0 in shape:
-        return "No values." if shape else "One number per image, not a grid."
-    if len(shape) == 1:
-        return f"One pooled vector of {shape[0]} per image, not a grid."
-    if len(shape) != 2:
-        return f"{len(shape)} axes instead of two (tokens, width)."
-    tokens, width = shape
-    if tokens in widths and width in grids:
-        return f"Transposed: {width} tokens of width {tokens} are stored as {tokens} x {width}."
-    if tokens - 1 in grids and width in widths | projected:
-        return f"{tokens} tokens = {tokens - 1} + the class token, which should have been left out."
-    if math.isqrt(tokens) ** 2 != tokens and math.isqrt(tokens - 1) ** 2 == tokens - 1 and tokens - 1 in grids:
-        return f"{tokens} tokens are no square grid, and {tokens - 1} are: the class token was left in, it seems."
-    if (tokens in grids and width in projected) or shape in _PROJECTED - _GRIDS:
-        return f"Width {width} is that of projected features; grid features are taken before the projection."
-    return ""
 
 
 def _dtype_row(file: Checkable) -> CheckRow:

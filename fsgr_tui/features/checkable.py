@@ -14,7 +14,8 @@ from fsgr_tui.features.formats import catalogue
 from fsgr_tui.features.formats.packed import PackedRows, is_packed
 from fsgr_tui.features.formats.rows import Rows
 from fsgr_tui.features.manifest import GLOBAL, Manifest, read_manifest
-from fsgr_tui.features.reader import FeatureFile, Layout, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import FeatureFile, Layout
 
 
 class Checkable(Protocol):

@@ -11,7 +11,8 @@ import msgspec
 from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.features.build import FeatureBuild, Tell
 from fsgr_tui.features.manifest import Manifest, differences, read_manifest, read_refused
-from fsgr_tui.features.reader import FeatureFile, open_hdf5
+from fsgr_tui.features.opening import open_hdf5
+from fsgr_tui.features.reader import FeatureFile
 
 _ORDER = "The new file comes first: fsgr-tui merge TARGET SHARD SHARD ..."
 

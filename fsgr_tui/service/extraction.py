@@ -15,12 +15,13 @@ from fsgr_tui.core.machine import Disk
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.units import format_bytes, printable
-from fsgr_tui.features.build import BuildPaths, require_extendable, require_resumable
+from fsgr_tui.features.build import BuildPaths
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.features.ledger import read_header
 from fsgr_tui.features.manifest import ROW_IDS, read_manifest
+from fsgr_tui.features.opening import open_hdf5
 from fsgr_tui.features.planned import known_identity
-from fsgr_tui.features.reader import open_hdf5
+from fsgr_tui.features.resuming import require_extendable, require_resumable
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.probes.dataset import probe_leftovers, split_folder

@@ -9,11 +9,13 @@ import pytest
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.features.build import FeatureBuild
-from fsgr_tui.features.check import Expected, check_file, known_shape, shape_fault
+from fsgr_tui.features.check import Expected, check_file
 from fsgr_tui.features.convert import Conversion, convert
 from fsgr_tui.features.formats import catalogue
 from fsgr_tui.features.manifest import ROW_CRC32
-from fsgr_tui.features.reader import FeatureFile, NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
+from fsgr_tui.features.reader import FeatureFile
+from fsgr_tui.features.shapes import known_shape, shape_fault
 from tests.conftest import build_file, make_manifest, smooth_rows
 
 IDS = tuple(range(100, 140))

@@ -21,7 +21,8 @@ from fsgr_tui.features import ledger as ledgers
 from fsgr_tui.features.build import BuildPaths, FeatureBuild
 from fsgr_tui.features.images import Image, ids_digest, read_image_list, write_image_list
 from fsgr_tui.features.ledger import Ledger
-from fsgr_tui.features.reader import FeatureFile, MissingIds, NotAFeatureFile, lock_holder, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, lock_holder, open_hdf5
+from fsgr_tui.features.reader import FeatureFile, MissingIds
 from tests.conftest import build_file, make_manifest, smooth_rows
 
 IDS = (5, 3, 900, 7, 42, 11)

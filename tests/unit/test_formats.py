@@ -28,7 +28,8 @@ from fsgr_tui.features.convert import Conversion, convert, disk_bytes, first_dif
 from fsgr_tui.features.formats import catalogue
 from fsgr_tui.features.formats.draft import Draft, draft_folder
 from fsgr_tui.features.formats.rows import Content, Format
-from fsgr_tui.features.reader import FeatureFile, NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
+from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.service import conversion
 from tests.conftest import build_file, make_manifest, smooth_rows
 from tests.unit.test_probe_disk import FakeDisks, counts

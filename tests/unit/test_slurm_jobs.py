@@ -14,7 +14,8 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import Cause, JobProgress, JobStatus
 from fsgr_tui.core.slurm import AccountRow, QueueRow, parse_state
 from fsgr_tui.core.slurm_facts import cluster_of, fitted, parse_config, parse_nodes
-from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, after_run, combined, standing
+from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, after_run, standing
+from fsgr_tui.core.slurm_parts import combined
 from fsgr_tui.core.slurm_script import Profile
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.jobs.slurm import commands, queue

@@ -1,6 +1,6 @@
 """Place 4: feature files and their checks."""
 
-from fsgr_tui.features.reader import NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from tests.fakes import screen as fakes
 from tests.fakes.piloting import opened, press_until, shown

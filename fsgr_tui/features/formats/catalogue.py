@@ -18,7 +18,8 @@ from fsgr_tui.features.formats.lmdb import DATA_FILE, LMDB
 from fsgr_tui.features.formats.npz import NPZ
 from fsgr_tui.features.formats.packed import PACKED, is_packed
 from fsgr_tui.features.formats.rows import Format
-from fsgr_tui.features.reader import FeatureFile, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import FeatureFile
 
 FORMATS: dict[FormatName, Format] = {each.name: each for each in (HDF5, LEGACY, PACKED, LMDB, NPZ)}
 """Those that need no torch; the child process adds `pt`."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.formats.rows import Content, RowsDocument, content_of, describe, described
 from fsgr_tui.features.manifest import GLOBAL
-from fsgr_tui.features.reader import MissingIds, NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
+from fsgr_tui.features.reader import MissingIds
 from fsgr_tui.features.writer import sync_path
 
 MANIFEST_FILE = "manifest.json"

@@ -15,7 +15,8 @@ from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.features.build import LIBVER, FeatureBuild
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
-from fsgr_tui.features.reader import FeatureFile, MissingIds, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import FeatureFile, MissingIds
 from fsgr_tui.features.writer import sync_path
 
 LEGACY_GZIP = 4

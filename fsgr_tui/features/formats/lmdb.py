@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults, MachineCannot, MissingExtra
 from fsgr_tui.features.formats.rows import Content, Format, content_of, describe, described
-from fsgr_tui.features.reader import MissingIds, NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
+from fsgr_tui.features.reader import MissingIds
 from fsgr_tui.features.writer import sync_path
 
 META_KEY = b"__meta__"

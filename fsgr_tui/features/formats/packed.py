@@ -18,7 +18,8 @@ from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, read_manifest, read_refused
-from fsgr_tui.features.reader import Layout, MissingIds, NotAFeatureFile, open_hdf5
+from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
+from fsgr_tui.features.reader import Layout, MissingIds
 
 FEATURES, IDS = "features", "ids"
 

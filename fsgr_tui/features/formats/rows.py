@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.extraction import FormatName
 from fsgr_tui.features.manifest import Manifest
-from fsgr_tui.features.reader import NotAFeatureFile
+from fsgr_tui.features.opening import NotAFeatureFile
 
 ROWS_SCHEMA = "fsgr-tui/rows/1"
 

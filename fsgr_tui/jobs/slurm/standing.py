@@ -12,7 +12,8 @@ import msgspec
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.slurm_job import Member, Submission, combined, needs_accounting, standing
+from fsgr_tui.core.slurm_job import Member, Submission, needs_accounting, standing
+from fsgr_tui.core.slurm_parts import combined
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs import life
 from fsgr_tui.jobs.folder import RunFolder
