@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fsgr_tui.calibrate.cache import evict
 from fsgr_tui.calibrate.meter import Meter
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.event import Silent
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.extract.encoder import Encoder, Pending
@@ -163,7 +164,7 @@ def extract(
         backend=choice.backend,
         batch_size=batch_size,
         workers=workers,
-        events=_Silent(),
+        events=Silent(),
         stopping=lambda: not meter.open,
     ).run()
     return meter.rate()
@@ -220,22 +221,6 @@ class _Timed:
     def commit(self) -> None:
         """Bring the rows to the disk."""
         self._build.commit()
-
-
-class _Silent:
-    """Nobody: the measurement tells its own progress."""
-
-    def phase(self, name: str, total: int | None = None, unit: str = "") -> None: ...
-    def progress(
-        self,
-        step: int,
-        total: int | None = None,
-        rate: float | None = None,
-        stages: dict[str, float] | None = None,
-        bottleneck: str = "",
-    ) -> None: ...
-    def warning(self, text: str) -> None: ...
-    def refused(self, path: str, image_id: int, reason: str) -> None: ...
 
 
 def _pixels(path: str, px: int, choice: ModelChoice) -> tuple[NDArray[np.uint8], bool]:

@@ -23,6 +23,7 @@ from fsgr_tui.core.calibration import Calibration, MemoryLine
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
@@ -246,14 +247,9 @@ def _learning(spec: BenchSpec) -> TrainSpec:
 def _keep(calibration: Calibration, folder: Path, events: EventWriter) -> str:
     """Put the calibration where plans look for it, whole; returns its path, empty when that failed."""
     path = folder / calibration.file_name
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(jsontext.encode(calibration, indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(path, jsontext.encode(calibration, indent=2))
     except OSError as error:
         events.warning(f"The rates were not kept, so plans will not use them: {path}: {error.strerror}.")
         return ""

@@ -221,9 +221,8 @@ def progress_words(progress: JobProgress) -> str:
         parts.append(f"{progress.step:,}/{progress.total:,} {progress.unit} ({progress.step / progress.total:.0%})")
     elif progress.step:
         parts.append(f"{progress.step:,} {progress.unit}")
-    if progress.rate:
-        rate = f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.2g}"
-        parts.append(f"{rate} {progress.unit}/s")
+    if progress.rate_words:
+        parts.append(progress.rate_words)
     if progress.eta_s is not None and progress.eta_s >= 1:
         parts.append(f"{format_duration(progress.eta_s)} left")
     if progress.bottleneck:

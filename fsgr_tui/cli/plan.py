@@ -13,6 +13,7 @@ from fsgr_tui.cli import cluster_view, options, plan_view, text
 from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.slurm_facts import Cluster
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
@@ -190,9 +191,7 @@ def _write(path: Path, made: Plan | Comparison) -> None:
     """Write a report whole: a draft beside it, then a rename. A plan file that is there may hold a person's changes."""
     if path.suffix == ".toml" and path.exists() and path.read_bytes() != _body(path, made):
         raise BadRequest(f"{path} is there already, with other content.", "Choose another --out, or delete it.")
-    draft = path.with_name(f".{path.name}.tmp")
     try:
-        draft.write_bytes(_body(path, made))
-        draft.replace(path)
+        write_whole(path, _body(path, made))
     except OSError as error:
         raise MachineCannot(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from None

@@ -9,7 +9,8 @@ import click
 
 from fsgr_tui.cli import options, text
 from fsgr_tui.core.errors import BadRequest, MachineCannot
-from fsgr_tui.jobs.folder import find_run, write_whole
+from fsgr_tui.core.files import write_whole
+from fsgr_tui.jobs.folder import find_run
 from fsgr_tui.service import report, report_pages
 
 _MARKDOWN, _HTML = {".md", ".markdown", ".txt"}, {".html", ".htm"}

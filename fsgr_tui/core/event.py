@@ -162,6 +162,29 @@ class EventWriter:
         self.write(Fault(time.time(), what, fix, exit_code))
 
 
+class Silent:
+    """Tells nobody: for work whose progress is told otherwise, or that nobody looks at."""
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        """Pass it over."""
+
+    def progress(
+        self,
+        step: int,
+        total: int | None = None,
+        rate: float | None = None,
+        stages: dict[str, float] | None = None,
+        bottleneck: str = "",
+    ) -> None:
+        """Pass it over."""
+
+    def warning(self, text: str) -> None:
+        """Pass it over."""
+
+    def refused(self, path: str, image_id: int, reason: str) -> None:
+        """Pass it over."""
+
+
 class EventReader:
     """Follows an event file that may not exist yet, that grows, and whose last line may be cut."""
 

@@ -113,6 +113,13 @@ class JobProgress(msgspec.Struct, frozen=True):
     epochs: int | None = None
     whole_eta_s: float | None = None
 
+    @property
+    def rate_words(self) -> str:
+        """The throughput, such as `4.2 images/s`; empty while it is not known."""
+        if not self.rate:
+            return ""
+        return f"{self.rate:,.0f} {self.unit}/s" if self.rate >= 10 else f"{self.rate:.2g} {self.unit}/s"
+
 
 class Cause(msgspec.Struct, frozen=True):
     """Why a job ended badly: the kind, one sentence, the log line that it rests on, and what to do."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.files import write_whole
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -29,12 +30,7 @@ def ids_digest(ids: Iterable[int]) -> str:
 
 def write_image_list(path: Path, images: Sequence[Image]) -> None:
     """Write the list whole."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("wb") as file:
-        file.writelines(b"%d\t%s\0" % (image.id, os.fsencode(image.path)) for image in images)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(path, b"".join(b"%d\t%s\0" % (image.id, os.fsencode(image.path)) for image in images))
 
 
 def read_image_list(path: Path) -> tuple[Image, ...]:

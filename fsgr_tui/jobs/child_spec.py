@@ -9,7 +9,7 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.jobs.folder import write_whole
+from fsgr_tui.core.files import write_whole
 
 RESUMABLE = ("fsgr_tui.extract", "fsgr_tui.train")
 

@@ -17,10 +17,11 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobStatus
 from fsgr_tui.jobs import life, tree
 from fsgr_tui.jobs.environment import git_state, recorded
-from fsgr_tui.jobs.folder import RunFolder, all_runs, mark_of, write_whole
+from fsgr_tui.jobs.folder import RunFolder, all_runs, mark_of
 from fsgr_tui.jobs.processes import JOB_VARIABLE, find, process_start, send
 from fsgr_tui.jobs.runner import FIRM
 from fsgr_tui.jobs.waiting import first_wait

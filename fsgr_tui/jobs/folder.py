@@ -24,6 +24,7 @@ from platformdirs import user_state_path
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, JobSpec, JobStatus
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs import life, tree
@@ -308,17 +309,3 @@ def runner_pid(run: RunFolder) -> int | None:
     if proof.life != "here" or proof.holder is None or proof.holder.host.pid_space != life.this_host().pid_space:
         return None
     return proof.holder.pid
-
-
-def write_whole(path: Path, body: bytes) -> None:
-    """Replace a file whole: a draft beside it, synced, then renamed. A draft that finds no room is taken away."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, JobStatus
 from fsgr_tui.core.units import format_duration
-from fsgr_tui.jobs.folder import RunFolder, write_whole
+from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.processes import Process
 from fsgr_tui.jobs.tree import noted
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fsgr_tui.core import jsontext
+from fsgr_tui.core.files import write_whole
 
 LIMIT = 4000
 
@@ -46,9 +46,7 @@ class Series:
 
     def _thin(self) -> None:
         kept = read(self._path)[::2]
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        draft.write_bytes(b"".join(jsontext.encode(sample) + b"\n" for sample in kept))
-        draft.replace(self._path)
+        write_whole(self._path, b"".join(jsontext.encode(sample) + b"\n" for sample in kept))
         self._kept = len(kept)
         self._every *= 2
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
 
 from fsgr_tui.core import jsontext
+from fsgr_tui.core.files import write_whole
 
 COUNT_SCHEMA = "fsgr-tui/count/1"
 MOST_ENTRIES = 200
@@ -70,7 +70,9 @@ class CountMemory:
             if after.st_mtime_ns != before.st_mtime_ns or time.time_ns() - after.st_mtime_ns < _SETTLED_NS:
                 return
             entry = _Entry(os.fspath(path.absolute()), after.st_dev, after.st_ino, after.st_mtime_ns, count)
-            self._replace(self._file(path), jsontext.encode(entry))
+            target = self._file(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, jsontext.encode(entry))
             self._forget_oldest()
 
     def _file(self, path: Path) -> Path:
@@ -82,19 +84,6 @@ class CountMemory:
         files = sorted((self._folder or _default_folder()).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         for file in files[:-MOST_ENTRIES]:
             file.unlink(missing_ok=True)
-
-    @staticmethod
-    def _replace(target: Path, body: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-            os.replace(draft, target)  # noqa: PTH105 - `draft` is a name, as mkstemp gives it
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)  # noqa: PTH108 - as above
-            raise
 
 
 def _default_folder() -> Path:

@@ -11,6 +11,7 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.machine import Gpu
 from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder, fitted
@@ -26,7 +27,7 @@ from fsgr_tui.core.slurm_script import (
 )
 from fsgr_tui.core.timing import extraction_rate
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
-from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir, write_whole
+from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.commands import Commands
 from fsgr_tui.jobs.slurm.facts import read_cluster

@@ -84,14 +84,6 @@ def share(progress: JobProgress) -> float | None:
     return min(1.0, progress.step / progress.total) if progress.total else None
 
 
-def rate_words(progress: JobProgress) -> str:
-    """A throughput such as `4.2 images/s`; empty while it is not known."""
-    if not progress.rate:
-        return ""
-    number = f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.2g}"
-    return f"{number} {progress.unit}/s"
-
-
 def count_words(progress: JobProgress) -> str:
     """How far a phase is, e.g. `1,204 of 123,287 images`."""
     if progress.total:

@@ -10,6 +10,7 @@ import msgspec
 from platformdirs import user_state_path
 
 from fsgr_tui.core import jsontext
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.tui.intent_form import Wanted
 
@@ -75,10 +76,8 @@ def load() -> Remembered:
 def save(remembered: Remembered) -> None:
     """Keep it, whole; a folder that cannot be written costs the memory, nothing else."""
     path = place()
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(jsontext.encode(remembered, indent=1))
-        draft.replace(path)
+        write_whole(path, jsontext.encode(remembered, indent=1))
     except OSError:
         return

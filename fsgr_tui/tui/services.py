@@ -21,6 +21,7 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.preflight import PreflightReport
 from fsgr_tui.tui.intent_form import Wanted
@@ -159,7 +160,6 @@ def _workers() -> int:
 
 def _save_plan(plan: Plan) -> str:
     from fsgr_tui.core import planfile
-    from fsgr_tui.jobs.folder import write_whole
 
     # An earlier plan may have been changed by hand since: it stays.
     names = ("plan.toml", *(f"plan-{number}.toml" for number in range(2, 1000)))
@@ -243,7 +243,7 @@ def _report(name: str) -> str:
 
     run = folder.find_run(name)
     path = run.folder / "report.html"
-    folder.write_whole(path, report_pages.as_html(report.collect(run)).encode("utf-8", "replace"))
+    write_whole(path, report_pages.as_html(report.collect(run)).encode("utf-8", "replace"))
     return str(path)
 
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import torch
 
-from fsgr_tui.core.event import EVENTS_VARIABLE, EventReader, Phase, Result
+from fsgr_tui.core.event import EVENTS_VARIABLE, EventReader, Phase, Result, Silent
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice
 from fsgr_tui.demo.dataset import write_dataset
 from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
@@ -28,7 +28,6 @@ from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import Image, write_image_list
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.service.extraction import default_workers
-from tests.bench.silent import Silent
 from tests.bench.table import Row, Table
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fsgr_tui.core import jsontext
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
-from fsgr_tui.jobs.folder import RunFolder, write_whole
+from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.progress.thin import Thinner
 from fsgr_tui.jobs.usage import NoGpu, Sampler
 from fsgr_tui.jobs.watch import SAMPLE_S, Watch

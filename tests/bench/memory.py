@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fsgr_tui.core.event import Silent
 from fsgr_tui.features import build as builds
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.reader import FeatureFile
 from tests.bench.child import CHOICE, tiny_pictures
-from tests.bench.silent import Silent
 from tests.bench.table import Row, Table
 from tests.conftest import make_manifest
 

@@ -12,10 +12,11 @@ import pytest
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Alarm, Cause, JobProgress, JobSpec, JobStatus, Usage, UsageSeen
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.jobs import control
-from fsgr_tui.jobs.folder import find_run, new_run, write_whole
+from fsgr_tui.jobs.folder import find_run, new_run
 from fsgr_tui.jobs.series import Series
 from fsgr_tui.service import curves, report, report_pages
 from tests.conftest import run_cli

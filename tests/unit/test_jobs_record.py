@@ -12,10 +12,11 @@ import time
 import msgspec
 import pytest
 
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs import record as record_module
-from fsgr_tui.jobs.folder import new_run, runner_pid, write_whole
+from fsgr_tui.jobs.folder import new_run, runner_pid
 from fsgr_tui.jobs.processes import table
 from fsgr_tui.jobs.progress.thin import Thinner
 from fsgr_tui.jobs.pump import Waiting, pump

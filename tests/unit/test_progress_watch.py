@@ -14,10 +14,11 @@ import pytest
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, JobSpec, JobStatus
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.jobs import notify, usage
-from fsgr_tui.jobs.folder import new_run, write_whole
+from fsgr_tui.jobs.folder import new_run
 from fsgr_tui.jobs.notify import Notifier
 from fsgr_tui.jobs.series import Series, read
 from fsgr_tui.jobs.usage import GpuTaken, NoGpu, NvmlMeter, Sampler

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core import jsontext, slurm
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.slurm import AccountRow, QueueRow
 from fsgr_tui.core.slurm_job import Accounting, Seen
-from fsgr_tui.jobs.folder import write_whole
 from fsgr_tui.jobs.slurm.commands import ASK_S, Answer, Commands, on_cluster
 
 POLL_S = 15.0

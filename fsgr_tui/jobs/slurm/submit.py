@@ -12,6 +12,7 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.slurm import parse_submitted
 from fsgr_tui.core.slurm_job import Part, Submission
@@ -20,7 +21,7 @@ from fsgr_tui.jobs import life
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
 from fsgr_tui.jobs.control import keep_attempt
 from fsgr_tui.jobs.environment import git_state, recorded
-from fsgr_tui.jobs.folder import RunFolder, write_whole
+from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.commands import SUBMIT_S, Commands, on_cluster
 from fsgr_tui.jobs.slurm.standing import STOPPED, SUBMISSION, forget, member_run, read_submission, whole

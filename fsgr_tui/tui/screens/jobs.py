@@ -14,7 +14,7 @@ from textual.message import Message
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.units import format_duration, printable
-from fsgr_tui.tui.format import DIM, STATE_STYLES, WARN, count_words, rate_words, share
+from fsgr_tui.tui.format import DIM, STATE_STYLES, WARN, count_words, share
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen, output_of
@@ -269,7 +269,7 @@ def job_row(status: JobStatus) -> Row:
                 WARN if state == "orphaned" else STATE_STYLES[status.state],
             ),
             ("" if done is None else f"{done:.0%}", quiet),
-            (rate_words(progress), quiet),
+            (progress.rate_words, quiet),
             (left, ""),
             (what, quiet),
         ),

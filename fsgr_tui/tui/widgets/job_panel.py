@@ -10,7 +10,7 @@ from rich.text import Text
 from fsgr_tui.core.job import Alarm, JobProgress, JobStatus, UsageSeen
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration, format_gib, printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, STATE_STYLES, WARN, WAY_B, bar, columns, count_words, cut, marked, rate_words
+from fsgr_tui.tui.format import BAD, DIM, STATE_STYLES, WARN, WAY_B, bar, columns, count_words, cut, marked
 from fsgr_tui.tui.seen import JobCourse
 from fsgr_tui.tui.widgets.panel import Panel
 
@@ -140,13 +140,13 @@ def _speed(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> 
     progress = status.progress
     live = not status.ended_for_good
     mean = status.result.get("images_per_s")
-    said = [(rate_words(progress), "bold")] if live else []
+    said = [(progress.rate_words, "bold")] if live else []
     if live and progress.eta_s is not None:
         said.append((f"{format_duration(progress.eta_s)} left", "bold"))
     if live and progress.whole_eta_s is not None:
         said.append((f"{format_duration(progress.whole_eta_s)} to the last epoch's end", ""))
     if not live and isinstance(mean, float):
-        said.append((rate_words(JobProgress(rate=mean, unit="images")), ""))
+        said.append((JobProgress(rate=mean, unit="images").rate_words, ""))
     if status.started is not None and status.ended is not None:
         said.append((f"took {format_duration(status.ended - status.started)}", DIM))
     line = Text("  ").join(Text(*words) for words in said if words[0])
