@@ -65,8 +65,8 @@ _WARNING = re.compile(r"\b(?P<kind>[A-Z]\w*Warning): (?P<text>.{1,160})")
 _ON_GPU = re.compile(r"\.cu\b|device-side|block: \[|srcIndex")
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 _RANK = re.compile(r"^\[(?:rank)?\d+\]:\s?")
-# What begins with a traceback's form is an ending, not a survival.
-_EXCEPTION = re.compile(r"^(?:\[(?:rank)?\d+\]:\s?)?[\w.]*(?:Error|Exception)\b")
+# What begins with a traceback's form is an ending, not a survival; so is the source line that it repeats.
+_EXCEPTION = re.compile(r"^(?:\[(?:rank)?\d+\]:\s?)?(?:[\w.]*(?:Error|Exception)\b|\s+raise\s)")
 
 
 class Signals:
