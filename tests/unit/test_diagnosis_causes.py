@@ -122,11 +122,11 @@ def test_an_out_of_memory_that_was_survived_is_not_the_cause():
 
 
 def test_the_source_line_in_a_traceback_is_no_survival():
-    signals = seen(
+    evidence = seen(
         TRACE
         + '    raise RuntimeError("CUDA out of memory. Tried to allocate")\nRuntimeError: CUDA out of memory. Tried to allocate'
     )
-    assert signals.count("out of GPU memory, survived") == 0
+    assert evidence.signals.count("out of GPU memory, survived") == 0
 
 
 def test_the_root_of_a_chain_of_exceptions_counts():
