@@ -5,21 +5,25 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from fsgr_tui.cli import cluster_view, options, plan_view, text
+from fsgr_tui.cli import options, plan_view, text
 from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Intent, Plan
-from fsgr_tui.core.slurm_facts import Cluster
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.core.units import printable
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.service import markdown, planning
+
+if TYPE_CHECKING:
+    from fsgr_tui.core.slurm_facts import Cluster
 
 TITLES = plan_view.TITLES
 SUFFIXES = (".json", ".md", ".toml")
@@ -120,12 +124,19 @@ def command(
         document = _document(made)
         text.json_out(document if found is None else {**msgspec.to_builtins(document), "cluster": found})
     elif as_markdown:
-        text.echo(_page(made) + (cluster_view.section(found) if found is not None else ""))
+        text.echo(_page(made) + (_cluster_view().section(found) if found is not None else ""))
     elif not target:
         plan_view.show_comparison(made) if isinstance(made, Comparison) else plan_view.show(made)
         if found is not None:
-            cluster_view.show(found)
+            _cluster_view().show(found)
     return 0
+
+
+def _cluster_view() -> ModuleType:
+    # A plan of this machine should not wait for what knows Slurm.
+    from fsgr_tui.cli import cluster_view
+
+    return cluster_view
 
 
 def _cluster(profile: str, image_root: str | None, features_dir: str) -> Cluster:
