@@ -31,7 +31,8 @@ _NOBODYS = frozenset(
     }
 )
 # A folder of folders of people, wherever it is mounted: the name after it is somebody's.
-_PEOPLE = re.compile(r"(/(?:home|homes|users)/)([^/\s,;:)\"']+)", re.IGNORECASE)
+_FOLDERS_OF_PEOPLE = ("home", "homes", "users")
+_PEOPLE = re.compile(rf"(/(?:{'|'.join(_FOLDERS_OF_PEOPLE)})/)([^/\s,;:)\"']+)", re.IGNORECASE)
 _USER, _HOST = "USER", "HOST"
 
 
@@ -56,6 +57,8 @@ class Privacy(msgspec.Struct, frozen=True):
         with suppress(KeyError):  # a container may have no entry for the number
             names.append(pwd.getpwuid(os.getuid()).pw_name)
         names.append(Path(home).name)
+        # A home of that name says nothing of its owner, and the word stands in everybody's paths.
+        names = [name for name in names if name.lower() not in _FOLDERS_OF_PEOPLE]
         node = platform.node()
         hosts = (node, node.partition(".")[0]) if hide_host else ()
         return cls(home if home not in ("/", "~") else "", tuple(_longest_first(names)), tuple(_longest_first(hosts)))

@@ -281,19 +281,22 @@ def test_a_full_disk_is_told_and_leaves_no_partial_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_leaves_only_whole_files_and_is_gone_on_with(tmp_path, large_root, killed_by):
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "fsgr_tui.demo", str(broken), "--train", "200", "--val", "8"]
     checkout = Path(dataset.__file__).parents[2]
-    # On a busy machine the run may be over before the signal is sent; then another one is begun.
-    for attempt in range(10):
-        broken = tmp_path / f"broken-{attempt}"
-        command = [sys.executable, "-m", "fsgr_tui.demo", str(broken), "--train", "200", "--val", "8"]
-        with subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
-            deadline_s = time.monotonic() + 30
-            while len(list(broken.rglob("*.jpg"))) < 5 and time.monotonic() < deadline_s:
-                time.sleep(0.005)
-            child.send_signal(killed_by)
-            child.wait(timeout=30)
-        if child.returncode != 0:
-            break
+    with subprocess.Popen(
+        command,
+        cwd=checkout,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # A shell that runs the tests in the background has its children ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as child:
+        deadline_s = time.monotonic() + 30
+        while len(list(broken.rglob("*.jpg"))) < 5 and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        child.send_signal(killed_by)
+        child.wait(timeout=30)
     assert child.returncode == (130 if killed_by is signal.SIGINT else -killed_by)
     assert not (broken / "dataset.json").exists()
     kept = list(broken.rglob("*.jpg"))

@@ -115,7 +115,7 @@ def test_a_training_runs_as_a_job_and_goes_on_after_its_time_limit(slurm, demo_r
     pytest.importorskip("torch")
     done = run_cli(
         "train", "--mode", "precomputed", "--features-path", str(demo_features), "--annotation-folder",
-        str(demo_root / "m2_annotations"), "--output", str(tmp_path / "out"), "--epochs", "30", "--batch-size", "16",
+        str(demo_root / "m2_annotations"), "--output", str(tmp_path / "out"), "--epochs", "80", "--batch-size", "16",
         "--d-model", "32", "--heads", "4", "--layers", "1", "--workers", "0", "--no-evaluate", "--device", "cpu", "--backend", "slurm",
         "--detach",
     )  # fmt: skip

@@ -187,3 +187,8 @@ def test_the_markdown_page_is_a_table():
     assert lines[:2] == ["| what | reading |", "| --- | --- |"]
     assert all(line.startswith("| ") for line in lines)
     assert run_cli("doctor", "--markdown").stdout.startswith("| what | reading |\n")
+
+
+def test_a_home_folder_called_home_takes_no_part_of_other_paths_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Privacy.here().cleaned("/data/home/alice/run") == "/data/home/USER/run"

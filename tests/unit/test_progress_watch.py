@@ -178,9 +178,11 @@ def test_the_use_of_a_process_tree_is_sampled():
     code = (
         "import subprocess, sys\nx = bytearray(80_000_000)\nsubprocess.run([sys.executable, '-c', 'while True: pass'])"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    # Not below this process: what other tests left behind is there, too.
+    runner = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    child = subprocess.Popen([sys.executable, "-c", runner], start_new_session=True)
     try:
-        sampler = Sampler(os.getpid(), NoGpu())
+        sampler = Sampler(child.pid, NoGpu())
         until = time.monotonic() + 20
         sampler.sample()
         while time.monotonic() < until:
