@@ -10,6 +10,9 @@ from pathlib import Path
 # As the runner does for its children; it has to be set before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Expectations are English, whatever the locale of the one who runs the tests.
+os.environ["FSGR_TUI_LANG"] = "en"
+
 import numpy as np
 import pytest
 

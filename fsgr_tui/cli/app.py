@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from fsgr_tui import __version__
+from fsgr_tui.cli import options
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_INTERRUPTED, EXIT_MACHINE_CANNOT, Problem
 from fsgr_tui.core.units import printable
 
@@ -73,6 +74,8 @@ class Program(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"fsgr_tui.cli.{cmd_name.replace('-', '_')}").command
+        if not any(parameter.name == "lang" for parameter in command.params):
+            command.params.append(options.lang())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,12 +117,16 @@ def program(ctx: click.Context, image_root: str | None, features_dir: str | None
         ctx.exit(screen.open_screen(image_root, features_dir))
 
 
+program.params.append(options.lang())
+
+
 def run(argv: list[str]) -> int:
     """Run the command line.
 
     Returns:
         The exit code: 0, 1 found faults, 2 wrong command, 3 this machine cannot, 130 interrupted.
     """
+    options.speak_as_the_terminal()
     if argv:
         # A reader that went away (head, less) ends this program as it ends any other; click would call it a fault.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

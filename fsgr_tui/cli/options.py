@@ -2,18 +2,71 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from fsgr_tui.core import language as languages
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ACTIVATIONS, BACKENDS, PRECISIONS, RESIZES
 from fsgr_tui.core.tower import DTYPES, GRIDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_flag = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+def _speak(_ctx: click.Context, _param: click.Parameter, name: str | None) -> None:
+    """Take the language over, for the children of this process too."""
+    if name is None:
+        return
+    language = languages.known(name)
+    if language is None:
+        raise BadRequest(f"--lang {name}: this program does not speak it.", f"Choose {', '.join(languages.LANGUAGES)}.")
+    os.environ[languages.VARIABLE] = language
+    languages.use(language)
+
+
+def _speak_to_programs(_ctx: click.Context, _param: click.Parameter, as_json: bool) -> bool:
+    """Programs read English, whatever the locale; unless a language was named."""
+    if as_json and not os.environ.get(languages.VARIABLE):
+        languages.use(languages.ENGLISH)
+    return as_json
+
+
+def lang() -> click.Option:
+    """`--lang`, which every command has."""
+    return click.Option(
+        ["--lang"], metavar="en|zh_CN", is_eager=True, expose_value=False, callback=_speak,
+        help="Language of the screen, the plan and the messages.  [default: as LANG says]",
+        shell_complete=lambda _ctx, _param, begun: [name for name in languages.LANGUAGES if name.startswith(begun)],
+    )  # fmt: skip
+
+
+def speak_as_the_terminal() -> None:
+    """Speak as the environment says, where standard output can hold it.
+
+    A terminal that cannot (LANG=C, an old code page) gets English instead of escapes.
+    """
+    language = languages.of_environment(os.environ)
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    if language == languages.CHINESE:
+        try:
+            "\u4e2d\u6587".encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            language = languages.ENGLISH
+    languages.use(language)
+
+
+json_flag = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_speak_to_programs,
+    help="One JSON document on standard output.",
+)
 split = click.option(
     "--split", "splits", multiple=True, metavar="NAME",
     help="Split folder, e.g. train2014; several times for several; `karpathy` is train2014 and val2014.",
