@@ -15,7 +15,8 @@ from fsgr_tui.cli.logs import LogCopy
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_HUNG_UP, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventReader, Notice, Refused
 from fsgr_tui.core.job import JobProgress, JobStatus
-from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.core.job_words import progress_words
+from fsgr_tui.core.units import printable
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder
 
@@ -212,19 +213,3 @@ class _ProgressLine:
             self.say(
                 f"... and {self._refused - REFUSED_SHOWN:,} more refused images; `fsgr-tui logs {status.name} --events` lists all."
             )
-
-
-def progress_words(progress: JobProgress) -> str:
-    """Progress in one line: phase, count, share, rate, time left, bottleneck."""
-    parts = [progress.phase]
-    if progress.total:
-        parts.append(f"{progress.step:,}/{progress.total:,} {progress.unit} ({progress.step / progress.total:.0%})")
-    elif progress.step:
-        parts.append(f"{progress.step:,} {progress.unit}")
-    if progress.rate_words:
-        parts.append(progress.rate_words)
-    if progress.eta_s is not None and progress.eta_s >= 1:
-        parts.append(f"{format_duration(progress.eta_s)} left")
-    if progress.bottleneck:
-        parts.append(progress.bottleneck)
-    return "  ".join(parts)

@@ -8,16 +8,16 @@ import time
 
 import click
 
-from fsgr_tui.cli import options, text
-from fsgr_tui.cli.follow import progress_words
+from fsgr_tui.cli import job_table, options, text
+from fsgr_tui.core import job_words
 from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.core.language import tr
+from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import all_runs, runs_dir
 
 _SHOWN = 20
 _WATCH_S = 2.0
-_HEADS = ("job", "state", "age", "how it stands")
 
 
 @click.command(
@@ -36,7 +36,8 @@ def command(show_all: bool, watch: bool, as_json: bool) -> int:
         return _watch(show_all=show_all)
     statuses, left = _statuses(show_all=show_all)
     if as_json:
-        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
+        now = time.time()
+        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": [job_words.document(status, now) for status in statuses]})
     else:
         _show(statuses, left)
     return 0
@@ -58,11 +59,22 @@ def _statuses(*, show_all: bool) -> tuple[list[JobStatus], int]:
 
 def _show(statuses: list[JobStatus], left: int) -> None:
     if not statuses:
-        text.echo(f"No jobs in {printable(str(runs_dir()))} yet. `fsgr-tui extract` or `fsgr-tui run` starts one.")
+        text.echo(
+            tr(
+                "No jobs in {folder} yet. `fsgr-tui extract` or `fsgr-tui run` starts one.",
+                folder=printable(str(runs_dir())),
+            )
+        )
         return
-    text.table([_row(status) for status in statuses], _HEADS)
+    now = time.time()
+    # A pipe gets whole lines, for those who search in them.
+    width = text.width() if sys.stdout.isatty() else None
+    heads, *rows = job_table.lines([job_words.row(status, now) for status in statuses], width)
+    text.echo(text.styled(heads, "dim"))
+    for row in rows:
+        text.echo(row)
     if left:
-        text.echo(f"  ... and {left} older; --all shows them.")
+        text.echo("  " + tr("... and {count} older; --all shows them.", count=left))
 
 
 def _watch(*, show_all: bool) -> int:
@@ -94,13 +106,3 @@ def _fitting(statuses: list[JobStatus]) -> list[JobStatus]:
     if len(statuses) <= room:
         return statuses
     return sorted(statuses, key=lambda status: status.ended_for_good)[:room]
-
-
-def _row(status: JobStatus) -> tuple[str, ...]:
-    # The wall clock may have been set back since.
-    age = format_duration(max(0.0, time.time() - status.started)) if status.started else "-"
-    if status.ended_for_good:
-        told = status.cause.text if status.cause else f"exit code {status.exit_code}"
-    else:
-        told = "  ".join(part for part in (status.note, progress_words(status.progress)) if part)
-    return (printable(status.name), status.state, age, printable(told))

@@ -14,7 +14,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.units import printable
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_ASCII = str.maketrans({"×": "x", "≈": "~", "–": "-", "—": "-", "·": ".", "→": ">", "✓": "+", "█": "#", "░": "."})
+_ASCII = str.maketrans({"×": "x", "≈": "~", "–": "-", "—": "-", "·": ".", "→": ">", "✓": "+", "█": "#", "░": ".", "…": "~"})
 
 
 def width(stream: TextIO | None = None) -> int:

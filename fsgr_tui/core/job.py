@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.event import Event, Fault, Metric, Notice, Phase, Progress, Refused, Result
+from fsgr_tui.core.event_words import rate_words
 from fsgr_tui.core.units import Unknown
 
 JOB_SCHEMA = "fsgr-tui/job/1"
@@ -114,11 +115,19 @@ class JobProgress(msgspec.Struct, frozen=True):
     whole_eta_s: float | None = None
 
     @property
+    def share(self) -> float | None:
+        """How much of the phase is done, 0..1; None while its total is not known."""
+        return min(1.0, self.step / self.total) if self.total else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end, of all epochs where they are counted, else of the phase; None while not known."""
+        return self.whole_eta_s if self.whole_eta_s is not None else self.eta_s
+
+    @property
     def rate_words(self) -> str:
         """The throughput, such as `4.2 images/s`; empty while it is not known."""
-        if not self.rate:
-            return ""
-        return f"{self.rate:,.0f} {self.unit}/s" if self.rate >= 10 else f"{self.rate:.2g} {self.unit}/s"
+        return rate_words(self.rate, self.unit)
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -181,7 +190,13 @@ class UsageSeen(msgspec.Struct, frozen=True):
 
 
 class JobPart(msgspec.Struct, frozen=True):
-    """One of several runners of a job (a shard, a step of a Slurm job) and how it stands; fields as of `JobStatus`."""
+    """One of several runners of a job and how it stands; other fields as of `JobStatus`.
+
+    Attributes:
+        kind: shard, or the name of a step behind them (merge, check).
+        number: of a shard, from 1; else 0.
+        why: Slurm's own word for why it waits, such as Priority; empty when it does not.
+    """
 
     name: str
     state: JobState
@@ -191,6 +206,9 @@ class JobPart(msgspec.Struct, frozen=True):
     note: str = ""
     attempt: int = 1
     exit_code: int | None = None
+    kind: str = ""
+    number: int = 0
+    why: str = ""
 
 
 class JobStatus(msgspec.Struct, frozen=True):
@@ -202,10 +220,12 @@ class JobStatus(msgspec.Struct, frozen=True):
         waiting: what a queued job waits for.
         attempt: counts from 1; a resumed job is the next one.
         host: where the runner is.
+        queued: Unix time at which this attempt was asked for.
         heartbeat: Unix time of the runner's last word.
         child_pid, child_start: the command's process, and when it started in clock ticks since boot.
         gpus: uuids of the GPUs that are held for it.
         parts: its runners, where it has several: the shards of an extraction and what follows them.
+        pending: Slurm's own word for why it waits, such as Priority; expected: Unix time at which Slurm expects to start it.
     """
 
     name: str
@@ -216,6 +236,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     schema: str = JOB_SCHEMA
     backend: str = "local"
     exit_code: int | None = None
+    queued: float | None = None
     started: float | None = None
     ended: float | None = None
     progress: JobProgress = JobProgress()
@@ -237,11 +258,34 @@ class JobStatus(msgspec.Struct, frozen=True):
     child_start: str = ""
     gpus: tuple[str, ...] = ()
     parts: tuple[JobPart, ...] = ()
+    pending: str = ""
+    expected: float | None = None
 
     @property
     def ended_for_good(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in FINAL_STATES
+
+    def elapsed_s(self, now: float) -> float | None:
+        """Seconds since it started; of a job that has ended, how long it ran; None for one that never started.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        if self.started is None:
+            return None
+        # Of a job whose runner is gone the last sign of life is the best that is known. Clocks may have been set back.
+        end = (self.ended or self.heartbeat or self.started) if self.ended_for_good else now
+        return max(0.0, end - self.started)
+
+    def age_s(self, now: float) -> float | None:
+        """Seconds since it ended, or since it was queued while it waits; None while it runs, or where that is not known.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        since = (self.ended or self.heartbeat) if self.ended_for_good else self.queued
+        return None if since is None or self.state in ("running", "stopping") else max(0.0, now - since)
 
 
 def after_event(status: JobStatus, event: Event) -> JobStatus:

@@ -110,6 +110,7 @@ def first_status(spec: JobSpec, run: RunFolder, attempt: int = 1) -> JobStatus:
         spec.shown or spec.argv,
         str(run.folder),
         attempt=attempt,
+        queued=time.time(),
         waiting=first_wait(spec),
         host=life.this_host().name,
     )

@@ -311,8 +311,10 @@ def _write_whole_run(run: RunFolder, prepared: PreparedShards, cwd: Path) -> Non
     write_whole(run.spec, jsontext.encode(spec))
     output = str(prepared.whole.output.absolute())
     run.write_status(
-        JobStatus(run.name, "queued", "extract", shown, str(run.folder), backend="slurm", result={"output": output})
-    )
+        JobStatus(
+            run.name, "queued", "extract", shown, str(run.folder), backend="slurm", queued=time.time(), result={"output": output}
+        )
+    )  # fmt: skip
 
 
 def _merge(prepared: PreparedShards) -> tuple[str, ...]:

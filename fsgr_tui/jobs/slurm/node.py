@@ -104,6 +104,7 @@ class Node:
                 status.folder,
                 backend="slurm",
                 attempt=status.attempt + 1,
+                queued=time.time(),
             )
         )
 

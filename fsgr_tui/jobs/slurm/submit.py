@@ -85,8 +85,9 @@ def write_member(run: RunFolder, work: Work, profile: Profile, of: RunFolder | N
 
 def _waiting(spec: JobSpec, run: RunFolder, attempt: int) -> JobStatus:
     return JobStatus(
-        spec.name, "queued", spec.kind, spec.shown or spec.argv, str(run.folder), backend="slurm", attempt=attempt
-    )
+        spec.name, "queued", spec.kind, spec.shown or spec.argv, str(run.folder), backend="slurm", attempt=attempt,
+        queued=time.time(),
+    )  # fmt: skip
 
 
 def _unwritable(run: RunFolder, error: OSError) -> MachineCannot:
