@@ -156,6 +156,7 @@ class World:
     resumed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     log_folder: str = ""
+    curves_lost: tuple[str, ...] = ()
     remembered: list[Remembered] = field(default_factory=list)
     hold: threading.Event | None = None
 
@@ -251,6 +252,8 @@ class World:
 
     def curves(self, name: str) -> tuple[Chart, ...]:
         """Two charts; every job's loss lies a little higher than the one before."""
+        if name in self.curves_lost:
+            raise BadRequest(f"There is no job {name}.", "Look at fsgr-tui jobs.")
         if self.fault is not None:
             raise self.fault
         higher = 1 + sum(map(ord, name)) % 3 / 4

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.units import format_bytes
 from fsgr_tui.tui.plain import to_ascii
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.widgets.plot import LABEL_CELLS, Line, legend, plot
 from tests.fakes import screen as fakes
-from tests.fakes.piloting import opened, press_until
+from tests.fakes.piloting import opened, press_until, shown
 from tests.fakes.screen import World
 
 SEEN = JobsSeen((fakes.RUNNING, fakes.FAILED, fakes.DONE), fakes.COURSE)
@@ -72,7 +74,7 @@ async def test_the_charts_of_a_job_are_turned_through_and_other_runs_laid_over()
         await press_until(pilot, "3", "512 images/s")
         await press_until(pilot, "m", "loss, by step, linear")
         await press_until(pilot, "g", "loss, by step, logarithmic")
-        await press_until(pilot, "o", f"{fakes.DONE.name} loss")
+        await press_until(pilot, "o", f"C {fakes.DONE.name} ")
         await press_until(pilot, "right", "CIDEr, by step")
         await press_until(pilot, "right", "loss, by step")
         await press_until(pilot, "escape", "512 images/s")
@@ -85,3 +87,62 @@ async def test_numbers_that_cannot_be_read_say_why():
         await press_until(pilot, "3", "512 images/s")
         world.fault = MachineCannot("/runs: Stale file handle.", "Look again when it is back.")
         await press_until(pilot, "m", "Stale file handle")
+
+
+def test_several_curves_are_told_apart_by_letters():
+    """Without colour, and where dots become stars, nothing else does."""
+    lines = [Line("first", [(0, 0.0), (9, 9.0)]), Line("second", [(0, 9.0), (9, 0.0)])]
+    drawn = plot(lines, LABEL_CELLS + 40, 9).plain
+    assert drawn.count("A") > 1
+    assert drawn.count("B") > 1
+    assert legend(lines).plain == "A first 9   B second 0"
+    lone = plot(lines[:1], LABEL_CELLS + 40, 9).plain
+    assert "A" not in lone
+
+
+def test_curves_that_lie_on_each_other_keep_their_letters():
+    same = [(float(x), 1.0) for x in range(50)]
+    drawn = plot([Line(name, same) for name in "abc"], LABEL_CELLS + 40, 6).plain
+    assert all(letter in drawn for letter in "ABC")
+
+
+def test_the_axis_tells_values_between_its_ends():
+    labels = [row[:LABEL_CELLS].strip() for row in rows(plot([Line("a", [(0, 1.0), (9, 100.0)])], 40, 14, log=True))]
+    assert [label for label in labels if label] == ["100", "10", "1"]
+
+
+def test_an_axis_of_bytes_is_written_as_such_and_begins_at_zero():
+    drawn = plot([Line("a", [(0, 2e9), (9, 4e9)])], 40, 8, from_zero=True, write=format_bytes)
+    labels = [row[:LABEL_CELLS].strip() for row in rows(drawn)]
+    assert [label for label in labels if label] == ["4.00 GB", "0 B"]
+
+
+def test_the_legend_keeps_names_whole_in_its_rows():
+    lines = [Line(f"train-1124-10150{number}-ab12", [(0, 2.0)]) for number in range(4)]
+    drawn = rows(legend(lines, 59))
+    assert [row.count("train-1124") for row in drawn] == [2, 2]
+    assert all(cell_len(row) <= 59 for row in drawn)
+
+
+async def test_at_the_least_size_everything_of_four_runs_is_in_sight():
+    seen = JobsSeen(
+        (fakes.RUNNING, fakes.FAILED, fakes.DONE, fakes.renamed(fakes.DONE, "extract-1121-080000-beef")), fakes.COURSE
+    )
+    async with World(seen=seen).app().run_test(size=(60, 15)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "3", "41,200")
+        await press_until(pilot, "m", "loss, by step, linear")
+        await press_until(pilot, "o", "D extract-1121-080000-beef")
+        for words in ("A extract-1124", "B extract-1123", "C extract-1122", "o alone", "? help"):
+            assert words in shown(pilot.app)
+
+
+async def test_a_run_that_is_gone_does_not_take_the_others_away():
+    world = World(seen=SEEN)
+    async with world.app().run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "3", "512 images/s")
+        await press_until(pilot, "m", "loss, by step, linear")
+        world.curves_lost = (fakes.FAILED.name,)
+        await press_until(pilot, "o", "1 run cannot be read")
+        assert f"A {fakes.RUNNING.name}" in shown(pilot.app)

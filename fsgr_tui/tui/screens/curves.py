@@ -9,14 +9,15 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from fsgr_tui.core.errors import Problem
-from fsgr_tui.core.units import printable
+from fsgr_tui.core.language import mark, tr, trn
+from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, WAY_B
+from fsgr_tui.tui.format import BAD, DIM, WARN, WAY_B, key_words
+from fsgr_tui.tui.screens.asking import Dialog
 from fsgr_tui.tui.services import Services
-from fsgr_tui.tui.widgets.plot import Line, legend, plot
+from fsgr_tui.tui.widgets.plot import Line, Write, four_digits, legend, plot
 from fsgr_tui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -26,18 +27,29 @@ REFRESH_S = 2.0
 OVERLAID = 3
 """Other runs that are laid over the job's own curves at the most."""
 
+LEAST_PLOT_ROWS = 4
+
+_AXES = {"step": mark("by step"), "second": mark("by second"), "minute": mark("by minute")}
+_WRITERS: dict[str, Write] = {"bytes": format_bytes, "percent": "{:.0f}%".format}
+
 Curves = dict[str, "tuple[Chart, ...]"]
 
 
-class CurvesScreen(ModalScreen[None]):
+class CurvesScreen(Dialog[None]):
     """Draws the charts of one job, and of others beside it."""
 
+    NAME: ClassVar[str] = mark("Curves")
+    ABOUT: ClassVar[str] = mark(
+        "The numbers that a job told, one chart at a time: loss and metrics by step, rates and use of the machine by "
+        "time. Up to three other runs of its kind can be laid over them; where there are several curves, letters on "
+        "them tell which is which."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,n,tab", "turn(1)", "Next chart"),
-        Binding("left,p,shift+tab", "turn(-1)", "Previous chart"),
-        Binding("g", "log", "Logarithmic"),
-        Binding("o", "overlay", "Other runs"),
-        Binding("escape,q", "back", "Back"),
+        Binding("right,n,tab", "turn(1)", mark("Next chart")),
+        Binding("left,p,shift+tab", "turn(-1)", mark("Previous chart")),
+        Binding("g", "log", mark("Logarithmic, or linear")),
+        Binding("o", "overlay", mark("Other runs, or this one alone")),
+        Binding("escape,q", "back", mark("Back")),
     ]
 
     class Came(Message):
@@ -68,8 +80,7 @@ class CurvesScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Read the curves, and go on reading them."""
-        self._plot.say(Text("reading ...", DIM))
-        self._foot.say(_keys())
+        self._plot.say(Text(tr("reading ..."), DIM))
         self._follow()
         self.set_interval(REFRESH_S, self._follow)
 
@@ -90,7 +101,7 @@ class CurvesScreen(ModalScreen[None]):
 
     def action_overlay(self) -> None:
         """Lay the other runs over this one, or take them away."""
-        self._over = not self._over
+        self._over = bool(self._others) and not self._over
         self._follow()
         self._draw()
 
@@ -105,16 +116,19 @@ class CurvesScreen(ModalScreen[None]):
 
     @work(thread=True, group="curves")
     def _fetch(self, jobs: tuple[str, ...]) -> None:
-        outcome: Curves | Problem
-        try:
-            outcome = {job: self._services.curves(job) for job in jobs}
-        except Problem as problem:
-            outcome = problem
-        self._busy = False
+        outcome: Curves | Problem = {}
+        for job in jobs:
+            try:
+                outcome[job] = self._services.curves(job)
+            except Problem as problem:
+                if job == self._job:
+                    outcome = problem
+                    break
         self.post_message(self.Came(outcome))
 
     def on_curves_screen_came(self, message: Came) -> None:
         """Draw what came."""
+        self._busy = False
         if isinstance(message.outcome, Problem):
             self._plot.say(Text(f"{printable(message.outcome.what)} {printable(message.outcome.fix)}", BAD))
             return
@@ -122,43 +136,86 @@ class CurvesScreen(ModalScreen[None]):
         self._draw()
 
     def _draw(self) -> None:
+        self._foot.say(self._keys())
         charts = self._curves.get(self._job)
         if charts is None or not self._plot.size.width:
             return
         if not charts:
             self._head.say(Text(f" {printable(self._job)}", "bold"))
-            self._plot.say(Text("This job has told no numbers so far.", DIM))
+            self._plot.say(Text(tr("This job has told no numbers so far."), DIM))
             return
         self._at = min(self._at, len(charts) - 1)
         chart = charts[self._at]
         self._head.say(_titles(charts, self._at, self.size.width))
+        self._plot.say(self._drawn(chart, self._plot.content_size.width - 1, self._plot.content_size.height))
+
+    def _drawn(self, chart: Chart, width: int, height: int) -> Text:
+        """What is plotted, the plot, and whose curves these are."""
         lines = self._lines(chart)
-        width, height = self._plot.size.width - 1, self._plot.size.height - 3
-        scale = "logarithmic" if self._log else "linear"
-        words = f"{printable(chart.title)}, by {chart.x_name}, {scale}"
-        self._plot.say(
-            layout.lines(Text(words, "bold"), plot(lines, width, max(4, height), log=self._log), legend(lines))
+        write = _WRITERS.get(chart.form, four_digits)
+        title = Text.assemble(
+            (", ".join((printable(chart.title), tr(_AXES.get(chart.x_name, chart.x_name)), self._scale)), "bold")
         )
+        lost = sum(y is not None and y <= 0 for line in lines for _, y in line.points) if self._log else 0
+        if lost:
+            title.append(
+                "  " + trn("{count} value at or below zero left out", "{count} values at or below zero left out", lost),
+                WARN,
+            )
+        unread = sum(job not in self._curves for job in self._others) if self._over else 0
+        if unread and not self._busy:
+            title.append("  " + trn("{count} run cannot be read", "{count} runs cannot be read", unread), WARN)
+        title.truncate(width, overflow="ellipsis")
+        names = legend(lines, width, write)
+        # Names that find no room give way to the plot.
+        kept = names.split("\n")[: max(1, height - 1 - LEAST_PLOT_ROWS)]
+        drawn = plot(
+            lines,
+            width,
+            max(LEAST_PLOT_ROWS, height - 1 - len(kept)),
+            log=self._log,
+            from_zero=chart.from_zero,
+            write=write,
+        )
+        return layout.lines(title, drawn, *kept)
+
+    @property
+    def _scale(self) -> str:
+        return tr("logarithmic") if self._log else tr("linear")
 
     def _lines(self, chart: Chart) -> list[Line]:
-        lines = [Line(printable(curve.name), curve.points) for curve in chart.curves]
-        for job in self._others if self._over else ():
+        if not self._over:
+            return [Line(printable(curve.name), curve.points) for curve in chart.curves]
+        lines = []
+        for job in (self._job, *self._others):
             same = next((other for other in self._curves.get(job, ()) if other.title == chart.title), None)
-            lines += [Line(printable(f"{job} {curve.name}"), curve.points) for curve in (same.curves if same else ())]
+            curves = same.curves if same else ()
+            # With one curve to a run the run's name says it all.
+            lines += [
+                Line(printable(job if len(curves) == 1 else f"{job} {curve.name}"), curve.points) for curve in curves
+            ]
         return lines
+
+    def _keys(self) -> Text:
+        count = len(self._others)
+        others = tr("alone") if self._over else trn("{count} other", "{count} others", count)
+        return key_words(
+            (
+                ("← →", tr("chart")),
+                ("g", tr("linear") if self._log else tr("logarithmic")),
+                *((("o", others),) if count else ()),
+                ("Esc", tr("back")),
+                ("?", tr("help")),
+            )
+        )
 
 
 def _titles(charts: tuple[Chart, ...], at: int, width: int) -> Text:
     """The names of the charts around the present one, as many as fit."""
-    line = Text(" ")
+    line = Text(f" {at + 1}/{len(charts)} ", DIM)
     for number in range(max(0, at - 2), len(charts)):
-        title = f" {printable(charts[number].title)} "
-        if line.cell_len + len(title) > width:
+        title = Text(f" {printable(charts[number].title)} ", f"reverse bold {WAY_B}" if number == at else DIM)
+        if line.cell_len + title.cell_len > width:
             break
-        line.append(title, f"reverse bold {WAY_B}" if number == at else DIM)
+        line.append_text(title)
     return line
-
-
-def _keys() -> Text:
-    keys = (("left right", "chart"), ("g", "logarithmic"), ("o", "other runs"), ("Esc", "back"))
-    return Text("   ").join(Text.assemble((key, "bold"), f" {words}") for key, words in keys)
