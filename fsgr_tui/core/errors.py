@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from fsgr_tui.core.language import tr
+
 EXIT_OK = 0
 EXIT_FOUND_FAULTS = 1
 EXIT_BAD_REQUEST = 2
@@ -52,8 +54,15 @@ class MissingExtra(MachineCannot):
 
     def __init__(self, command: str, extra: str, missing: str) -> None:
         super().__init__(
-            f"`fsgr-tui {command}` needs the package {missing}, which is not installed here.",
-            f"Install the extra: pip install 'fsgr-tui[{extra}]' (from a checkout: pip install -e '.[{extra}]').",
+            tr(
+                "`fsgr-tui {command}` needs the package {missing}, which is not installed here.",
+                command=command,
+                missing=missing,
+            ),
+            tr(
+                "Install the extra: pip install 'fsgr-tui[{extra}]' (from a checkout: pip install -e '.[{extra}]').",
+                extra=extra,
+            ),
         )
 
 
@@ -63,4 +72,4 @@ def did_you_mean(name: str, known: list[str], limit: int = 5) -> str:
 
     by_lower = {candidate.lower(): candidate for candidate in known}
     near = [by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)]
-    return f"Did you mean {', '.join(near)}?" if near else ""
+    return tr("Did you mean {names}?", names=", ".join(near)) if near else ""

@@ -10,6 +10,9 @@ import gettext
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+Text = TypeVar("Text", bound=str)
 
 ENGLISH = "en"
 CHINESE = "zh_CN"
@@ -94,6 +97,6 @@ def trn(one: str, many: str, count: int, /, **values: object) -> str:
     return _catalogue().ngettext(one, many, count).format(count=count, **values)
 
 
-def mark(message: str) -> str:
+def mark(message: Text) -> Text:
     """A text that is translated where it is shown, with `tr`: for tables and class attributes, made before the choice."""
     return message

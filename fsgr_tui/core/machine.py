@@ -6,7 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.units import Unknown
+
+NO_QUOTA = mark("the quota command names no quota on this file system")
+NO_QUOTA_OF_BYTES = mark("the quota sets no limit on bytes")
+NO_QUOTA_OF_FILES = mark("the quota sets no limit on files")
+NOT_ASKED = mark("not asked")
+NOT_ASKED_SIMULATED = mark("not asked: the free space is simulated")
+UNLIMITED = frozenset({NO_QUOTA, NO_QUOTA_OF_BYTES, NO_QUOTA_OF_FILES, NOT_ASKED, NOT_ASKED_SIMULATED})
+"""Reasons why a quota has no value that are no cause for a warning."""
 
 GpuStatus = Literal["ok", "none", "hidden", "driver_mismatch", "no_driver", "error"]
 
@@ -63,7 +72,7 @@ class Gpu(msgspec.Struct, frozen=True):
     memory_free_bytes: int | Unknown
     memory_used_bytes: int | Unknown
     utilisation: int | Unknown
-    used_elsewhere_bytes: int | Unknown = Unknown("not asked")
+    used_elsewhere_bytes: int | Unknown = Unknown(NOT_ASKED)
     mig: bool = False
     shared_memory: bool = False
 
@@ -79,7 +88,7 @@ class GpuReport(msgspec.Struct, frozen=True):
 
     status: GpuStatus
     gpus: tuple[Gpu, ...] = ()
-    driver: str | Unknown = Unknown("no driver")
+    driver: str | Unknown = Unknown(mark("no driver"))
     message: str = ""
 
 

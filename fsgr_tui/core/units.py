@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, tr
 
 GB = 10**9
 GIB = 2**30
@@ -22,15 +23,28 @@ _SIZE_FACTORS = {
 }  # fmt: skip
 
 Basis = Literal["exact", "measured", "table", "guess"]
+BASES: tuple[Basis, ...] = (mark("exact"), mark("measured"), mark("table"), mark("guess"))
+"""Where an estimate comes from, surest first; shown with `tr`."""
+
+_RATES = (mark("images/s"), mark("pairs/s"), mark("rows/s"))
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A reading that failed, with the reason. Never 0, None or "N/A" in its place."""
+    """A reading that failed, with the reason. Never 0, None or "N/A" in its place.
+
+    Attributes:
+        reason: as it was made; one that is compared, or made before the language is known, is English and marked.
+    """
 
     reason: str = msgspec.field(name="unknown")
 
+    @property
+    def why(self) -> str:
+        """The reason in the user's language."""
+        return tr(self.reason) if self.reason else ""
+
     def __str__(self) -> str:
-        return f"unknown ({self.reason})"
+        return tr("unknown ({reason})", reason=self.why)
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -64,8 +78,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
     def plus(self, other: Estimate) -> Estimate:
         """The sum of both spans; its basis is the weaker one."""
-        order: tuple[Basis, ...] = ("exact", "measured", "table", "guess")
-        weaker = max(self.basis, other.basis, key=order.index)
+        weaker = max(self.basis, other.basis, key=BASES.index)
         return Estimate(self.low + other.low, self.likely + other.likely, self.high + other.high, self.unit, weaker)
 
     def seconds_for(self, count: float) -> Estimate:
@@ -81,7 +94,7 @@ def parse_size(text: str) -> int:
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].upper() not in _SIZE_FACTORS:
-        raise BadRequest(f"{text!r} is not a size.", "Write it like 80GB, 74.5GiB or 500M.")
+        raise BadRequest(tr("{text} is not a size.", text=repr(text)), tr("Write it like 80GB, 74.5GiB or 500M."))
     return round(float(match[1]) * _SIZE_FACTORS[match[2].upper()])
 
 
@@ -108,16 +121,16 @@ def format_gib(count: float) -> str:
 def format_duration(seconds: float) -> str:
     """A duration that a person reads at a glance: `42 s`, `7 min`, `3.1 h`, `2.4 d`."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return tr("{milliseconds:.0f} ms", milliseconds=seconds * 1000)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return tr("{seconds:.1f} s", seconds=seconds)
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return tr("{seconds:.0f} s", seconds=seconds)
     if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
+        return tr("{minutes:.0f} min", minutes=seconds / 60)
     if seconds < 72 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} d"
+        return tr("{hours:.1f} h", hours=seconds / 3600)
+    return tr("{days:.1f} d", days=seconds / 86400)
 
 
 def format_estimate(estimate: Estimate | Unknown) -> str:
@@ -132,9 +145,14 @@ def format_estimate(estimate: Estimate | Unknown) -> str:
 def _format_count(unit: str) -> Callable[[float], str]:
     def show(value: float) -> str:
         number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        return number if unit == "count" else f"{number} {unit}"
+        return number if unit == "count" else f"{number} {unit_words(unit)}"
 
     return show
+
+
+def unit_words(unit: str) -> str:
+    """A rate's unit as it is shown; a unit that is the same in every language stays as it is."""
+    return tr(unit) if unit in _RATES else unit
 
 
 def few(things: Sequence[object], most: int = 10) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from fsgr_tui.core.machine import Disk
+from fsgr_tui.core.machine import NO_QUOTA, NO_QUOTA_OF_BYTES, NO_QUOTA_OF_FILES, Disk
 from fsgr_tui.core.units import Unknown
 
 STATVFS_TIMEOUT_S: Final = 2.0
@@ -232,10 +232,10 @@ def parse_quota(report: str, mount_points: Collection[str], now_s: float) -> Quo
         if row and row["mount"] in mount_points:
             numbers = [int(number) for number in row.groups()[1:]]
             return Quota(
-                bytes_left=_left("bytes", numbers[:4], _QUOTA_BLOCK_BYTES, now_s),
-                inodes_left=_left("files", numbers[4:], 1, now_s),
+                bytes_left=_left(NO_QUOTA_OF_BYTES, numbers[:4], _QUOTA_BLOCK_BYTES, now_s),
+                inodes_left=_left(NO_QUOTA_OF_FILES, numbers[4:], 1, now_s),
             )
-    none = Unknown("the quota command names no quota on this file system")
+    none = Unknown(NO_QUOTA)
     return Quota(none, none)
 
 
@@ -330,11 +330,11 @@ def _unescaped(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def _left(what: str, numbers: list[int], unit: int, now_s: float) -> int | Unknown:
+def _left(unlimited: str, numbers: list[int], unit: int, now_s: float) -> int | Unknown:
     used, soft, hard, grace_end_s = numbers
     limit = hard or soft
     if not limit:
-        return Unknown(f"the quota sets no limit on {what}")
+        return Unknown(unlimited)
     if soft and used > soft and 0 < grace_end_s <= now_s:
         return 0
     return max(0, limit - used) * unit
