@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gettext
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,3 +100,16 @@ def trn(one: str, many: str, count: int, /, **values: object) -> str:
 def mark(message: Text) -> Text:
     """A text that is translated where it is shown, with `tr`: for tables and class attributes, made before the choice."""
     return message
+
+
+def sentences(*texts: str) -> str:
+    """Whole sentences behind one another; empty ones are left out. Chinese full stops need no space behind them."""
+    joined = ""
+    for text in filter(None, texts):
+        joined += text if not joined or joined.endswith(("。", "！", "？")) else f" {text}"
+    return joined
+
+
+def listed(names: Iterable[str]) -> str:
+    """Words of a sentence with commas between them."""
+    return tr(", ").join(names)
