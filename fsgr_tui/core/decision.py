@@ -10,13 +10,14 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.criteria import CRITERIA, DECISIVE, Facts
+from fsgr_tui.core.language import listed, sentences, tr
 from fsgr_tui.core.memory import memory_plan
 from fsgr_tui.core.plan import Criterion, FilesystemNeed, Rung, TimePlan, Way
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import Stored, breakdown, ladder, need_on_features_disk
 from fsgr_tui.core.timeplan import time_plan
 from fsgr_tui.core.tower import FeatureShape, Tower
-from fsgr_tui.core.units import Estimate
+from fsgr_tui.core.units import Estimate, Unknown
 
 PIXELS: Literal["pixels"] = "pixels"
 
@@ -49,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def outcome(self) -> str:
-        """The answer in a few words; two situations with the same words have the same answer."""
+        """The answer in a few words, for programs; two situations with the same words have the same answer."""
         if self.mode == "precomputed" and self.facts.chosen:
             only = (
                 ""
@@ -60,6 +61,18 @@ class Decision(msgspec.Struct, frozen=True):
         return {"none": "neither way", "realtime": "realtime"}.get(self.mode, self.mode) + (
             " from cached pixels" if self.cache else ""
         )
+
+    @property
+    def outcome_words(self) -> str:
+        """The same in the user's language."""
+        if self.mode == "precomputed" and self.facts.chosen:
+            row, splits = self.facts.chosen.label, self.facts.chosen.splits
+            if len(splits) == len(self.facts.wanted.splits):
+                return tr("precomputed, {row}", row=row)
+            return tr("precomputed, {row} of {split}", row=row, split=splits[0])
+        if self.mode == "none":
+            return tr("neither way")
+        return tr("realtime from cached pixels") if self.cache else tr(self.mode)
 
 
 def decide(situation: Situation, time: TimePlan | None = None) -> Decision:
@@ -142,37 +155,59 @@ def pixel_file(situation: Situation, tower: Tower | None = None) -> Stored:
 
 def certainty(decision: Decision) -> str:
     """How sure a verdict is, in words: what agrees, and whether it holds over the whole span of the estimates."""
-    unknown = [row.name for row in decision.rows if row.vote == "neutral" and "unknown (" in row.observed]
     words = [_agreement(decision)]
     point = decision.facts.time.break_even_epochs
     if isinstance(point, Estimate) and decision.mode != "none" and not decision.blocking:
-        ends = {_at(decision, end) for end in (point.low, point.high)}
-        other = ends - {decision.outcome}
+        ends = [_at(decision, end) for end in (point.low, point.high)]
+        other = next((end for end in ends if end.outcome != decision.outcome), None)
         words.append(
-            f"At an end of the time estimates it would be {other.pop()}; `fsgr-tui bench` narrows them."
+            tr(
+                "At an end of the time estimates it would be {outcome}; `fsgr-tui bench` narrows them.",
+                outcome=other.outcome_words,
+            )
             if other
-            else "It holds over the whole span of the time estimates."
+            else tr("It holds over the whole span of the time estimates.")
         )
-    if unknown:
-        words.append(f"Not known: {', '.join(unknown)}.")
-    return " ".join(words)
+    if unknown := _unread(decision):
+        words.append(tr("Not known: {names}.", names=listed(map(tr, unknown))))
+    return sentences(*words)
 
 
-def _at(decision: Decision, break_even_epochs: float) -> str:
+def _unread(decision: Decision) -> list[str]:
+    """Names of the criteria that could not vote for want of a reading."""
+    facts = decision.facts
+    readings = (
+        facts.situation.features_disk.free_bytes,
+        facts.features_need.free_bytes,
+        facts.images_need.free_bytes,
+        facts.memory.free_bytes,
+    )
+    shown = {str(reading) for reading in readings if isinstance(reading, Unknown)}
+    return [row.name for row in decision.rows if row.vote == "neutral" and row.observed in shown]
+
+
+def _at(decision: Decision, break_even_epochs: float) -> Decision:
     point = Estimate.exact(break_even_epochs, "count")
     time = msgspec.structs.replace(decision.facts.time, break_even_epochs=point)
-    return decide(decision.facts.situation, time).outcome
+    return decide(decision.facts.situation, time)
 
 
 def _agreement(decision: Decision) -> str:
     if decision.mode == "none":
-        return "Certain: both ways are impossible."
+        return tr("Certain: both ways are impossible.")
     blocked = decision.blocked("precomputed" if decision.mode == "realtime" else "realtime")
     if blocked:
-        return f"Certain: the other way is impossible here ({blocked.name})."
+        return tr("Certain: the other way is impossible here ({name}).", name=tr(blocked.name))
     deciding = next((row for row in decision.rows if row.weight >= DECISIVE), None)
     if deciding:
-        return f"Decided by one row, whatever the others say: {deciding.name}, {deciding.observed}."
+        return tr(
+            "Decided by one row, whatever the others say: {name}, {observed}.",
+            name=tr(deciding.name),
+            observed=deciding.observed,
+        )
     sure = decision.confidence
-    word = "Sure" if sure >= 0.8 else "Fairly sure" if sure >= 0.6 else "A close call"
-    return f"{word}: {sure:.0%} of the votes' weight agrees."
+    if sure >= 0.8:
+        return tr("Sure: {share:.0%} of the votes' weight agrees.", share=sure)
+    if sure >= 0.6:
+        return tr("Fairly sure: {share:.0%} of the votes' weight agrees.", share=sure)
+    return tr("A close call: {share:.0%} of the votes' weight agrees.", share=sure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fsgr_tui.core.decision import Decision, decide
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Rung, Threshold
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.units import GIB, Unknown, format_bytes, format_gib
@@ -25,9 +26,10 @@ def larger_that_fit(now: Decision) -> str:
     if chosen is None or now.mode != "precomputed":
         return ""
     larger = [rung for rung in now.facts.rungs if rung.fits and rung.feature_bytes > chosen.feature_bytes]
-    return (
-        f"{larger[0].label} fits too ({format_bytes(larger[0].feature_bytes)}): {flags(larger[0])}." if larger else ""
-    )
+    if not larger:
+        return ""
+    size = format_bytes(larger[0].feature_bytes)
+    return tr("{row} fits too ({size}): {flags}.", row=larger[0].label, size=size, flags=flags(larger[0]))
 
 
 def flags(rung: Rung) -> str:
@@ -84,32 +86,38 @@ def _space(now: Decision) -> Iterator[Threshold]:
         lacking = short.need_bytes - free
         yield Threshold(
             "free space", short.need_bytes, "bytes", short.label,
-            f"With {format_bytes(lacking)} more free, {short.label} ({format_bytes(short.feature_bytes)}) would fit: {flags(short)}.",
+            tr(
+                "With {lacking} more free, {row} ({size}) would fit: {flags}.",
+                lacking=format_bytes(lacking), row=short.label, size=format_bytes(short.feature_bytes), flags=flags(short),
+            ),
         )  # fmt: skip
     if now.mode != "precomputed" and (more := first_change(now, situation.with_free, free, MOST_FREE_BYTES)):
         at, then = more
-        yield Threshold(
-            "free space", at, "bytes", then.outcome, f"With {format_bytes(at - free)} more free: {then.outcome}."
-        )
+        yield _more_free(at, free, then)
         if now.mode == "none" and then.mode == "realtime":
             again = first_change(now, situation.with_free, free, MOST_FREE_BYTES, _stores)
             if again:
                 at, then = again
-                words = f"With {format_bytes(at - free)} more free: {then.outcome}."
-                yield Threshold("free space", at, "bytes", then.outcome, words)
+                yield _more_free(at, free, then)
     if free and (less := first_change(now, situation.with_free, free, 0)):
         at, then = less
         least = first_change(now, situation.with_free, at, 0, _mode) if then.mode == now.mode else None
         # Two changes so near each other that they read alike are told as the further one.
         if not (least and format_bytes(least[0] + 1) == format_bytes(at + 1)):
-            yield Threshold(
-                "free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}."
-            )
+            yield _less_free(at, then)
         if least:
             at, then = least
-            yield Threshold(
-                "free space", at, "bytes", then.outcome, f"Below {format_bytes(at + 1)} free: {then.outcome}."
-            )
+            yield _less_free(at, then)
+
+
+def _more_free(at: int, free: int, then: Decision) -> Threshold:
+    words = tr("With {size} more free: {outcome}.", size=format_bytes(at - free), outcome=then.outcome_words)
+    return Threshold("free space", at, "bytes", then.outcome, words)
+
+
+def _less_free(at: int, then: Decision) -> Threshold:
+    words = tr("Below {size} free: {outcome}.", size=format_bytes(at + 1), outcome=then.outcome_words)
+    return Threshold("free space", at, "bytes", then.outcome, words)
 
 
 def _next_larger(now: Decision) -> Rung | None:
@@ -135,14 +143,33 @@ def _counts(now: Decision) -> Iterator[Threshold]:
             found = first_change(now, lambda count, field=field: situation.with_intent(**{field: count}), value, end)  # type: ignore[misc]
             if found:
                 at, then = found
-                unit = (
-                    quantity
-                    if quantity == "CLIP changes"
-                    else f"{quantity}{' in each experiment' if field == 'epochs' and intent.runs > 1 else ''}"
+                words = (
+                    _from_words(field, several=intent.runs > 1)
+                    if end == most
+                    else _at_words(field, several=intent.runs > 1)
                 )
-                side = "From" if end == most else "At"
-                reach = "on" if end == most else "or fewer"
-                yield Threshold(quantity, at, "count", then.outcome, f"{side} {at} {unit} {reach}: {then.outcome}.")
+                text = tr(words, at=at, outcome=then.outcome_words)
+                yield Threshold(quantity, at, "count", then.outcome, text)
+
+
+def _from_words(field: str, *, several: bool) -> str:
+    if field == "epochs" and several:
+        return mark("From {at} epochs in each experiment on: {outcome}.")
+    return {
+        "epochs": mark("From {at} epochs on: {outcome}."),
+        "experiments": mark("From {at} experiments on: {outcome}."),
+        "clip_swaps": mark("From {at} CLIP changes on: {outcome}."),
+    }[field]
+
+
+def _at_words(field: str, *, several: bool) -> str:
+    if field == "epochs" and several:
+        return mark("At {at} epochs in each experiment or fewer: {outcome}.")
+    return {
+        "epochs": mark("At {at} epochs or fewer: {outcome}."),
+        "experiments": mark("At {at} experiments or fewer: {outcome}."),
+        "clip_swaps": mark("At {at} CLIP changes or fewer: {outcome}."),
+    }[field]
 
 
 def _gpu(now: Decision) -> Iterator[Threshold]:
@@ -152,9 +179,8 @@ def _gpu(now: Decision) -> Iterator[Threshold]:
         return
     if found := with_a_gpu(now, free):
         at, then = found
-        yield Threshold(
-            "GPU memory", at, "bytes", then.outcome, f"With {format_gib(at)} free on a GPU: {then.outcome}."
-        )
+        words = tr("With {size} free on a GPU: {outcome}.", size=format_gib(at), outcome=then.outcome_words)
+        yield Threshold("GPU memory", at, "bytes", then.outcome, words)
 
 
 def with_a_gpu(now: Decision, free_bytes: int) -> tuple[int, Decision] | None:
@@ -171,12 +197,22 @@ def with_a_gpu(now: Decision, free_bytes: int) -> tuple[int, Decision] | None:
 
 def _questions(now: Decision) -> Iterator[Threshold]:
     situation, intent = now.facts.situation, now.facts.situation.intent
-    for quantity, field, words in (
-        ("quick check", "quick_check", "for a first look (--quick-check)"),
-        ("adapters", "adapters", "with adapters or prompts trained inside CLIP (--adapters)"),
+    for quantity, field, begun, without in (
+        (
+            "quick check",
+            "quick_check",
+            mark("For a first look (--quick-check): {outcome}."),
+            mark("Without quick check: {outcome}."),
+        ),
+        (
+            "adapters",
+            "adapters",
+            mark("With adapters or prompts trained inside CLIP (--adapters): {outcome}."),
+            mark("Without adapters: {outcome}."),
+        ),
     ):
         asked = getattr(intent, field)
         then = decide(situation.with_intent(**{field: not asked}))
         if then.outcome != now.outcome:
-            beginning = f"Without {field.replace('_', ' ')}" if asked else words[0].upper() + words[1:]
-            yield Threshold(quantity, float(not asked), "yes", then.outcome, f"{beginning}: {then.outcome}.")
+            words = tr(without if asked else begun, outcome=then.outcome_words)
+            yield Threshold(quantity, float(not asked), "yes", then.outcome, words)

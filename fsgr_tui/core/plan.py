@@ -8,7 +8,8 @@ import msgspec
 
 from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.guide import GuideRow
-from fsgr_tui.core.machine import Machine
+from fsgr_tui.core.language import mark
+from fsgr_tui.core.machine import NOT_ASKED, Machine
 from fsgr_tui.core.tower import Dtype, Grid
 from fsgr_tui.core.units import Estimate, Unknown
 
@@ -16,6 +17,9 @@ PLAN_SCHEMA = "fsgr-tui/plan/1"
 
 Way = Literal["realtime", "precomputed", "none"]
 WayName = Literal["realtime", "precomputed", "pixels"]
+WAY_NAMES: tuple[WayName, ...] = (mark("realtime"), mark("precomputed"), mark("pixels"))
+"""Keys for programs; shown with `tr`."""
+
 Vote = Literal["A", "B", "neutral", "blocks"]
 ItemKind = Literal["images", "features", "annotations", "checkpoints", "temporary", "reserve"]
 
@@ -211,9 +215,9 @@ class FilesystemNeed(msgspec.Struct, frozen=True):
     need_bytes: int
     fits: bool | None
     reserve_bytes: int = 0
-    quota_bytes: int | Unknown = Unknown("not asked")
+    quota_bytes: int | Unknown = Unknown(NOT_ASKED)
     files_needed: int = 0
-    inodes_free: int | Unknown = Unknown("not asked")
+    inodes_free: int | Unknown = Unknown(NOT_ASKED)
 
     @property
     def free_after_bytes(self) -> int | Unknown:
