@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from fsgr_tui.core.language import mark, tr
+
 Kind = Literal["waiting", "running", "ended", "unknown"]
 
 QUEUE_FIELDS = (
@@ -35,9 +37,10 @@ class SlurmState(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: whether the job waits, runs or has ended; unknown for a word that no manual names.
-        words: what it means, for a person.
+        words: what it means, as a predicate of the job; `meaning` tells it to a person.
         well: whether the job ended with exit code 0.
         may_return: whether Slurm may put the job back into the queue by itself.
+        said: what Slurm printed, of a state that is not known.
     """
 
     name: str
@@ -45,6 +48,12 @@ class SlurmState(msgspec.Struct, frozen=True):
     words: str
     well: bool = False
     may_return: bool = False
+    said: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """What it means, in the user's language."""
+        return tr(self.words, said=self.said) if self.said else tr(self.words)
 
 
 def _states(kind: Kind, words: dict[str, str], *, may_return: bool = False) -> dict[str, SlurmState]:
@@ -53,43 +62,46 @@ def _states(kind: Kind, words: dict[str, str], *, may_return: bool = False) -> d
 
 STATES: dict[str, SlurmState] = {
     **_states("waiting", {
-        "PENDING": "waits in the queue",
-        "CONFIGURING": "its nodes are being made ready",
-        "POWER_UP_NODE": "its nodes are being switched on",
-        "REQUEUED": "was put back into the queue",
-        "REQUEUE_FED": "was put back into the queue of another cluster",
-        "REQUEUE_HOLD": "was put back into the queue and is held there",
-        "RESV_DEL_HOLD": "is held, since its reservation was deleted",
-        "SPECIAL_EXIT": "was put back into the queue with a special exit, and is held",
-        "SUSPENDED": "is suspended; its processes were halted",
-        "STOPPED": "is halted and keeps its CPUs",
-        "UPDATE_DB": "its record is being written",
+        "PENDING": mark("waits in the queue"),
+        "CONFIGURING": mark("its nodes are being made ready"),
+        "POWER_UP_NODE": mark("its nodes are being switched on"),
+        "REQUEUED": mark("was put back into the queue"),
+        "REQUEUE_FED": mark("was put back into the queue of another cluster"),
+        "REQUEUE_HOLD": mark("was put back into the queue and is held there"),
+        "RESV_DEL_HOLD": mark("is held, since its reservation was deleted"),
+        "SPECIAL_EXIT": mark("was put back into the queue with a special exit, and is held"),
+        "SUSPENDED": mark("is suspended; its processes were halted"),
+        "STOPPED": mark("is halted and keeps its CPUs"),
+        "UPDATE_DB": mark("its record is being written"),
     }),
     **_states("running", {
-        "RUNNING": "runs",
-        "COMPLETING": "is ending; some of its processes are left",
-        "RESIZING": "is changing its size",
-        "SIGNALING": "is being sent a signal",
-        "STAGE_OUT": "its files are being carried out of a burst buffer",
-        "EXPEDITING": "is being started anew at once",
-        "LAUNCH_FAILED": "could not be started on a node, and is tried again",
-        "RECONFIG_FAIL": "the settings of its nodes could not be changed",
+        "RUNNING": mark("runs"),
+        "COMPLETING": mark("is ending; some of its processes are left"),
+        "RESIZING": mark("is changing its size"),
+        "SIGNALING": mark("is being sent a signal"),
+        "STAGE_OUT": mark("its files are being carried out of a burst buffer"),
+        "EXPEDITING": mark("is being started anew at once"),
+        "LAUNCH_FAILED": mark("could not be started on a node, and is tried again"),
+        "RECONFIG_FAIL": mark("the settings of its nodes could not be changed"),
     }),
-    "COMPLETED": SlurmState("COMPLETED", "ended", "ended with exit code 0", well=True),
+    "COMPLETED": SlurmState("COMPLETED", "ended", mark("ended with exit code 0"), well=True),
     **_states("ended", {
-        "FAILED": "ended with an exit code other than 0",
-        "CANCELLED": "was cancelled",
-        "TIMEOUT": "reached its time limit",
-        "OUT_OF_MEMORY": "needed more memory than it had asked for",
-        "DEADLINE": "could not end before its deadline",
-        "REVOKED": "was started on another cluster of the federation",
+        "FAILED": mark("ended with an exit code other than 0"),
+        "CANCELLED": mark("was cancelled"),
+        "TIMEOUT": mark("reached its time limit"),
+        "OUT_OF_MEMORY": mark("needed more memory than it had asked for"),
+        "DEADLINE": mark("could not end before its deadline"),
+        "REVOKED": mark("was started on another cluster of the federation"),
     }),
     **_states("ended", {
-        "NODE_FAIL": "lost a node",
-        "PREEMPTED": "had to make room for another job",
-        "BOOT_FAIL": "its node could not be started",
+        "NODE_FAIL": mark("lost a node"),
+        "PREEMPTED": mark("had to make room for another job"),
+        "BOOT_FAIL": mark("its node could not be started"),
     }, may_return=True),
 }  # fmt: skip
+
+
+_NOT_KNOWN = mark("is in a state that is not known here ({said})")
 
 
 def parse_state(text: str) -> SlurmState:
@@ -101,7 +113,7 @@ def parse_state(text: str) -> SlurmState:
     begun = [state for name, state in STATES.items() if len(word) >= 4 and name.startswith(word)]
     if len(begun) == 1:
         return begun[0]
-    return SlurmState(word or "nothing", "unknown", f"is in a state that is not known here ({text.strip() or 'none'})")
+    return SlurmState(word or "nothing", "unknown", _NOT_KNOWN, said=text.strip() or "none")
 
 
 def parse_time(text: str) -> float | None:
@@ -158,8 +170,8 @@ def exit_words(ended: tuple[int, int] | None) -> str:
         return ""
     code, signal = ended
     if ended == (0, 53):
-        return "its output file could not be opened (0:53)"
-    return f"signal {signal}" if signal else f"exit code {code}"
+        return tr("its output file could not be opened (0:53)")
+    return tr("signal {number}", number=signal) if signal else tr("exit code {code}", code=code)
 
 
 def parse_submitted(stdout: str) -> tuple[int, str] | None:

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.job import Cause, JobState, JobStatus
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.slurm import AccountRow, QueueRow, SlurmState, exit_words, key_of
 from fsgr_tui.core.slurm_script import Profile
 from fsgr_tui.core.units import format_duration
@@ -60,18 +61,34 @@ class Part(msgspec.Struct, frozen=True):
                 shard_folder(shard),
                 key_of(self.job_id, shard) if shard in self.tasks else "",
                 self.job_name,
+                shard,
+                self.shards,
             )
             for shard in range(1, self.shards + 1)
         )
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One runner of a run: its words, its folder below the run folder, and what Slurm calls it (empty for nothing)."""
+    """One runner of a run.
+
+    Attributes:
+        words: its name in documents, in English.
+        folder: below the run folder.
+        key: what Slurm calls it; empty while it is not submitted.
+        number, of: which shard of how many; 0 for none.
+    """
 
     words: str
     folder: str
     key: str
     job_name: str
+    number: int = 0
+    of: int = 0
+
+    @property
+    def told(self) -> str:
+        """Its name, in the user's language."""
+        return tr("shard {number} of {shards}", number=self.number, shards=self.of) if self.number else tr(self.words)
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -142,71 +159,104 @@ def standing(status: JobStatus, seen: Seen, sign_at: float, now: float) -> JobSt
     """
     row = seen.row
     if row is not None and row.state.kind == "waiting":
-        return _with(status, "queued", _waiting_words(row, status))
+        waits = _with(status, "queued", _waiting_words(row, status))
+        return msgspec.structs.replace(waits, pending=row.reason, expected=row.start)
     if row is not None and row.state.kind in ("running", "unknown"):
-        where = f" on {row.nodes}" if row.nodes else ""
         state: JobState = "running" if row.state.kind == "running" else status.state
-        return _with(status, state, f"Slurm: {row.state.words}{where}; nothing has been heard from its runner yet")
+        return _with(status, state, _silent_words(row))
     if row is not None:
         # A job that never had a node has no runner that could still speak.
         if not row.nodes or now - max(sign_at, row.end or 0.0) > GRACE_S:
             return verdict(status, row.state, row.exit)
-        return _with(status, status.state, f"Slurm: {row.state.words}; its last word may still come")
+        note = tr("Slurm: {meaning}; its last word may still come", meaning=row.state.meaning)
+        return _with(status, status.state, note)
     if seen.error or seen.answered is None:
-        age = (
-            f"; this is how it stood {format_duration(max(0.0, now - sign_at))} ago"
-            if seen.answered is None
-            else (f"; it last answered {format_duration(max(0.0, now - seen.answered))} ago")
-        )
-        return _with(status, status.state, f"Slurm does not answer ({seen.error or 'not asked yet'}){age}")
+        return _with(status, status.state, _no_answer_words(seen, now - sign_at, now))
     if now - max(seen.last_seen or 0.0, sign_at) <= GRACE_S:
-        return _with(status, status.state, "is not in Slurm's queue; its last word may still come")
+        return _with(status, status.state, tr("is not in Slurm's queue; its last word may still come"))
     return _forgotten(status, seen, now - sign_at)
+
+
+def _silent_words(row: QueueRow) -> str:
+    if row.nodes:
+        return tr(
+            "Slurm: {meaning} on {nodes}; nothing has been heard from its runner yet",
+            meaning=row.state.meaning,
+            nodes=row.nodes,
+        )
+    return tr("Slurm: {meaning}; nothing has been heard from its runner yet", meaning=row.state.meaning)
+
+
+def _no_answer_words(seen: Seen, age_s: float, now: float) -> str:
+    why = seen.error or tr("not asked yet")
+    if seen.answered is None:
+        return tr(
+            "Slurm does not answer ({why}); this is how it stood {age} ago",
+            why=why,
+            age=format_duration(max(0.0, age_s)),
+        )
+    age = format_duration(max(0.0, now - seen.answered))
+    return tr("Slurm does not answer ({why}); it last answered {age} ago", why=why, age=age)
 
 
 def _forgotten(status: JobStatus, seen: Seen, age_s: float) -> JobStatus:
     if seen.account is not None and seen.account.state.kind != "ended":
-        return _with(status, status.state, f"Slurm's accounting: {seen.account.state.words}")
+        note = tr("Slurm's accounting: {meaning}", meaning=seen.account.state.meaning)
+        return _with(status, status.state, note)
     if seen.account is not None:
         return verdict(status, seen.account.state, seen.account.exit, seen.account.by)
     if seen.accounting in ("unreachable", "not asked"):
-        return _with(
-            status,
-            status.state,
-            f"left Slurm's queue; the accounting cannot be reached now; this is how it stood {format_duration(age_s)} ago",
+        note = tr(
+            "left Slurm's queue; the accounting cannot be reached now; this is how it stood {age} ago",
+            age=format_duration(age_s),
         )
-    told = "keeps none" if seen.accounting == "off" else "does not know it"
-    text = f"It left Slurm's queue without a last word, and the accounting {told}: whether it ended well is not known."
-    return _final(status, "interrupted", Cause("result unknown", text, advice=_resume(status)))
+        return _with(status, status.state, note)
+    if seen.accounting == "off":
+        text = tr(
+            "It left Slurm's queue without a last word, and the accounting keeps none: whether it ended well is not known."
+        )
+    else:
+        text = tr(
+            "It left Slurm's queue without a last word, and the accounting does not know it: "
+            "whether it ended well is not known."
+        )
+    return _final(status, "interrupted", Cause("result unknown", text, advice=resume_words(status.name)))
 
 
 def verdict(status: JobStatus, state: SlurmState, ended: tuple[int, int] | None, by: str = "") -> JobStatus:
     """The end of a job by Slurm's word alone."""
-    code = exit_words(ended)
-    told = f" ({code})" if code else ""
-    said = f"Slurm: {state.name}, the job {state.words}{told}."
+    said, again = _end_words(state, ended), resume_words(status.name)
     if state.well:
-        text = f"{said} Its runner left no last word, so the result is not known."
-        return _final(status, "interrupted", Cause("result unknown", text, advice=_resume(status)))
+        text = tr("{said} Its runner left no last word, so the result is not known.", said=said)
+        return _final(status, "interrupted", Cause("result unknown", text, advice=again))
     if state.name == "CANCELLED":
-        who = f" by user {by}" if by else ""
-        return _final(
-            status, "stopped", Cause("cancelled", f"Slurm: the job was cancelled{who}.", advice=_resume(status))
+        text = (
+            tr("Slurm: the job was cancelled by user {user}.", user=by) if by else tr("Slurm: the job was cancelled.")
         )
+        return _final(status, "stopped", Cause("cancelled", text, advice=again))
     if state.name == "OUT_OF_MEMORY":
-        advice = f"Raise `memory` in the profile, or use fewer workers; then `fsgr-tui resume {status.name}`."
+        advice = tr(
+            "Raise `memory` in the profile, or use fewer workers; then `fsgr-tui resume {name}`.", name=status.name
+        )
         return _final(status, "failed", Cause("out of memory", said, advice=advice))
     if state.name == "TIMEOUT":
-        advice = f"{_resume(status)} A longer `time`, or a larger `signal_s`, lets it end its batch before."
+        advice = tr("{again} A longer `time`, or a larger `signal_s`, lets it end its batch before.", again=again)
         return _final(status, "interrupted", Cause("time limit", said, advice=advice))
     if state.may_return:
-        return _final(status, "interrupted", Cause("node", f"{said} It was not put back.", advice=_resume(status)))
-    advice = f"Slurm's own log lies in {status.folder} (slurm-*.out)."
+        return _final(status, "interrupted", Cause("node", tr("{said} It was not put back.", said=said), advice=again))
+    advice = tr("Slurm's own log lies in {folder} (slurm-*.out).", folder=status.folder)
     return _final(status, "failed", Cause("slurm", said, advice=advice))
 
 
-def _resume(status: JobStatus) -> str:
-    return f"What was finished is kept; `fsgr-tui resume {status.name}` goes on."
+def _end_words(state: SlurmState, ended: tuple[int, int] | None) -> str:
+    if code := exit_words(ended):
+        return tr("Slurm: {state}, the job {meaning} ({code}).", state=state.name, meaning=state.meaning, code=code)
+    return tr("Slurm: {state}, the job {meaning}.", state=state.name, meaning=state.meaning)
+
+
+def resume_words(name: str) -> str:
+    """How to go on with a job."""
+    return tr("What was finished is kept; `fsgr-tui resume {name}` goes on.", name=name)
 
 
 def _final(status: JobStatus, state: JobState, cause: Cause) -> JobStatus:
@@ -214,41 +264,47 @@ def _final(status: JobStatus, state: JobState, cause: Cause) -> JobStatus:
 
 
 def _with(status: JobStatus, state: JobState, note: str) -> JobStatus:
-    before = f"attempt {status.attempt}: " if status.attempt > 1 else ""
+    if status.attempt > 1:
+        note = tr("attempt {attempt}: {note}", attempt=status.attempt, note=note)
     open_again = msgspec.structs.replace(status, exit_code=None, ended=None, cause=None) if state in OPEN else status
-    return msgspec.structs.replace(open_again, state=state, note=before + note)
+    return msgspec.structs.replace(open_again, state=state, note=note)
 
 
 def _waiting_words(row: QueueRow, status: JobStatus) -> str:
-    reason = f" ({reason_words(row.reason)})" if row.reason else ""
-    start = f", expected to start {_clock(row.start)}" if row.start is not None else ""
-    kept = "; what was finished is kept" if status.started else ""
-    return f"Slurm: {row.state.words}{reason}{start}{kept}"
+    meaning = row.state.meaning
+    said = (
+        tr("Slurm: {meaning} ({reason})", meaning=meaning, reason=reason_words(row.reason))
+        if row.reason
+        else tr("Slurm: {meaning}", meaning=meaning)
+    )
+    if row.start is not None:
+        said = tr("{said}, expected to start {time}", said=said, time=_clock(row.start))
+    return tr("{said}; what was finished is kept", said=said) if status.started else said
 
 
 REASONS = {
-    "Priority": "others come first",
-    "Resources": "nothing is free",
-    "Dependency": "another job has to end well first",
-    "DependencyNeverSatisfied": "the job it needs has failed, so it will never start",
-    "BeginTime": "its time has not come; a job that was put back waits two minutes",
-    "QOSMaxJobsPerUserLimit": "you have as many jobs as your QoS allows",
-    "AssocGrpGRES": "your group has all its GPUs in use",
-    "AssocMaxJobsLimit": "you have as many jobs as your account allows",
-    "JobArrayTaskLimit": "as many tasks of the array run as may at once",
-    "PartitionTimeLimit": "it asks for more time than the partition gives",
-    "ReqNodeNotAvail": "a node that it asks for is not available",
-    "JobHeldUser": "held by its user; `scontrol release` lets it go",
-    "JobHeldAdmin": "held by an administrator",
-    "InvalidAccount": "the account is not valid",
-    "InvalidQOS": "the QoS is not valid",
+    "Priority": mark("others come first"),
+    "Resources": mark("nothing is free"),
+    "Dependency": mark("another job has to end well first"),
+    "DependencyNeverSatisfied": mark("the job it needs has failed, so it will never start"),
+    "BeginTime": mark("its time has not come; a job that was put back waits two minutes"),
+    "QOSMaxJobsPerUserLimit": mark("you have as many jobs as your QoS allows"),
+    "AssocGrpGRES": mark("your group has all its GPUs in use"),
+    "AssocMaxJobsLimit": mark("you have as many jobs as your account allows"),
+    "JobArrayTaskLimit": mark("as many tasks of the array run as may at once"),
+    "PartitionTimeLimit": mark("it asks for more time than the partition gives"),
+    "ReqNodeNotAvail": mark("a node that it asks for is not available"),
+    "JobHeldUser": mark("held by its user; `scontrol release` lets it go"),
+    "JobHeldAdmin": mark("held by an administrator"),
+    "InvalidAccount": mark("the account is not valid"),
+    "InvalidQOS": mark("the QoS is not valid"),
 }
 
 
 def reason_words(reason: str) -> str:
     """Why a job waits: Slurm's word, and what it means where that is not plain."""
     meaning = REASONS.get(reason.partition(",")[0])
-    return f"{reason}: {meaning}" if meaning else reason
+    return tr("{reason}: {meaning}", reason=reason, meaning=tr(meaning)) if meaning else reason
 
 
 def _clock(at: float) -> str:

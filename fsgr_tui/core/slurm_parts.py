@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from fsgr_tui.core.job import Cause, JobPart, JobProgress, JobState, JobStatus
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.slurm_job import Member, Part
+
+SHARD = "shard"
+BAD: frozenset[JobState] = frozenset({"failed", "stopped", "interrupted"})
 
 
 def combined(run: JobStatus, parts: Sequence[tuple[Part, Sequence[tuple[Member, JobStatus]]]]) -> JobStatus:
@@ -40,18 +44,22 @@ def combined(run: JobStatus, parts: Sequence[tuple[Part, Sequence[tuple[Member, 
         result=_result(run, array) if state == "done" else {},
         heartbeat=max((status.heartbeat for status in statuses if status.heartbeat), default=None),
         attempt=max(status.attempt for status in statuses),
-        parts=tuple(
-            JobPart(
-                member.words, status.state, status.progress.step, status.progress.total, status.host, status.note,
-                status.attempt, status.exit_code,
-            )
-            for member, status in everyone
-        ),
+        pending="" if ended else next((status.pending for status in statuses if status.pending), ""),
+        expected=min((status.expected for status in statuses if status.expected is not None), default=None),
+        parts=tuple(_part(member, status) for member, status in everyone),
+    )
+
+
+def _part(member: Member, status: JobStatus) -> JobPart:
+    return JobPart(
+        member.words, status.state, status.progress.step, status.progress.total, status.host, status.note,
+        status.attempt, status.exit_code, SHARD if member.number else member.words, member.number,
+        status.pending if status.state == "queued" else "",
     )  # fmt: skip
 
 
 def _is_bad(status: JobStatus) -> bool:
-    return status.state in ("failed", "stopped", "interrupted")
+    return status.state in BAD
 
 
 def _state_of(statuses: Sequence[JobStatus]) -> JobState:
@@ -91,23 +99,54 @@ def _progress(part: Part, statuses: Sequence[JobStatus]) -> JobProgress:
 
 def _note(part: Part, members: Sequence[tuple[Member, JobStatus]]) -> str:
     if not part.shards:
-        _, status = members[0]
-        return f"{part.name}: {status.note or status.state}"
-    counts = {state: sum(1 for _, status in members if status.state == state) for state in ("running", "queued")}
-    done = sum(1 for _, status in members if status.state == "done")
-    words = [f"{done}/{len(members)} shards done"]
-    words += [f"{counts['running']} running"] if counts["running"] else []
-    words += [f"{counts['queued']} waiting"] if counts["queued"] else []
-    bad = [member.words for member, status in members if _is_bad(status)]
-    words += [f"{len(bad)} ended badly ({', '.join(bad[:3])})"] if bad else []
-    note = ", ".join(words)
+        member, status = members[0]
+        return f"{member.told}: {status.note or tr(status.state)}"
+    note = tr("shards: {how}", how=shards_words([_part(member, status) for member, status in members]))
+    bad = [member.told for member, status in members if _is_bad(status)]
+    if bad:
+        note = tr("{note}: {shards}", note=note, shards=", ".join(bad[:3]))
     why = next((status.note for _, status in members if status.state == "queued" and status.note), "")
     return f"{note}. {why}" if why else note
 
 
+def shards_words(shards: Sequence[JobPart]) -> str:
+    """How the shards of an array stand together, such as `3 of 8 done, 2 running, 1 waiting (Priority)`."""
+    running = sum(1 for part in shards if part.state in ("running", "stopping"))
+    waiting = [part for part in shards if part.state == "queued"]
+    bad = sum(1 for part in shards if part.state in BAD)
+    done = len(shards) - running - len(waiting) - bad
+    said = [tr("{done} of {shards} done", done=done, shards=len(shards))]
+    if running:
+        said.append(tr("{number} running", number=running))
+    if waiting:
+        said.append(tr("{number} {waiting}", number=len(waiting), waiting=_waiting_words(waiting)))
+    if bad:
+        said.append(tr("{number} ended badly", number=bad))
+    return ", ".join(said)
+
+
+def _waiting_words(waiting: Sequence[JobPart]) -> str:
+    reasons = ", ".join(sorted({part.why.partition(",")[0] for part in waiting if part.why}))
+    return tr("waiting ({why})", why=reasons) if reasons else tr("waiting")
+
+
+_STEPS = frozenset({mark("merge"), mark("check")})
+
+
+def part_rows(parts: Sequence[JobPart]) -> tuple[tuple[str, str], ...]:
+    """A job's runners as rows of its details, as name and value: one for all shards, one for every step behind them."""
+    shards = [part for part in parts if part.kind == SHARD]
+    rows = [(tr("shards"), shards_words(shards))] if shards else []
+    return (*rows, *((tr(part.kind), _step_words(part)) for part in parts if part.kind in _STEPS))
+
+
+def _step_words(part: JobPart) -> str:
+    return _waiting_words([part]) if part.state == "queued" else tr(part.state)
+
+
 def _told(member: Member, status: JobStatus) -> Cause:
     assert status.cause is not None
-    return msgspec.structs.replace(status.cause, text=f"{member.words}: {status.cause.text}")
+    return msgspec.structs.replace(status.cause, text=f"{member.told}: {status.cause.text}")
 
 
 def _result(run: JobStatus, array: Sequence[JobStatus]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from fsgr_tui.core.job import Cause, JobProgress, JobStatus
 from fsgr_tui.core.slurm import AccountRow, QueueRow, parse_state
 from fsgr_tui.core.slurm_facts import cluster_of, fitted, parse_config, parse_nodes
 from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, after_run, standing
-from fsgr_tui.core.slurm_parts import combined
+from fsgr_tui.core.slurm_parts import combined, part_rows
 from fsgr_tui.core.slurm_script import Profile
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.jobs.slurm import commands, queue
@@ -75,6 +75,7 @@ def test_a_pending_job_says_why_and_when():
     waits = standing(status(), seen(row=row("PENDING", reason="Priority", start=NOW)), NOW, NOW)
     assert "Priority: others come first" in waits.note
     assert "expected to start 2027-01-15" in waits.note
+    assert (waits.pending, waits.expected) == ("Priority", NOW)
     never = standing(status(), seen(row=row("PENDING", reason="DependencyNeverSatisfied")), NOW, NOW)
     assert "will never start" in never.note
 
@@ -140,15 +141,31 @@ def test_tasks_are_shown_as_one_job_with_shards():
         ),
     )
     assert (whole.state, whole.progress.step, whole.progress.total, whole.progress.rate) == ("running", 140, 300, 5.0)
-    assert whole.note == "1/3 shards done, 1 running, 1 waiting"
+    assert whole.note == "shards: 1 of 3 done, 1 running, 1 waiting"
     assert [part.name for part in whole.parts] == ["shard 1 of 3", "shard 2 of 3", "shard 3 of 3", "merge"]
+
+
+def test_the_shards_are_one_row_of_the_details_with_slurms_reason_and_every_step_is_another():
+    waits = msgspec.structs.replace(shard_status(3, "queued", 0), pending="Priority")
+    whole = combined(
+        status(), grouped(shard_status(1, "done", 100, started=NOW), shard_status(2, "running", 40, started=NOW), waits)
+    )
+    assert part_rows(whole.parts) == (
+        ("shards", "1 of 3 done, 1 running, 1 waiting (Priority)"),
+        ("merge", "waiting"),
+    )
+    assert [(part.kind, part.number, part.why) for part in whole.parts[2:]] == [
+        ("shard", 3, "Priority"),
+        ("merge", 0, ""),
+    ]
+    assert (whole.pending, part_rows(())) == ("Priority", ())
 
 
 def test_an_array_fails_by_its_first_bad_shard_once_nothing_of_it_goes_on():
     bad = shard_status(2, "failed", 40, exit_code=3, cause=Cause("fault", "no space"))
     going = combined(status(), grouped(shard_status(1, "running", 5), bad))
     assert (going.state, going.cause) == ("running", None)
-    assert "1 ended badly (shard 2 of 2)" in going.note
+    assert "1 ended badly: shard 2 of 2" in going.note
     over = combined(status(), grouped(shard_status(1, "done", 100), bad, merge="stopped"))
     assert (over.state, over.exit_code, over.cause.text) == ("failed", 3, "shard 2 of 2: no space")
 
