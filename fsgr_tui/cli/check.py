@@ -10,10 +10,13 @@ import click
 
 from fsgr_tui.cli import follow, options, text
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest, FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_duration, printable
-from fsgr_tui.features.check import CheckReport
+from fsgr_tui.features.agreement import VERDICT_WORDS
+from fsgr_tui.features.check import SAMPLE_ROWS, CheckReport
+from fsgr_tui.features.compare import FeatureComparison
 from fsgr_tui.features.manifest import IDENTITY
-from fsgr_tui.service import checking
+from fsgr_tui.service import checking, comparing
 
 _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
@@ -35,6 +38,20 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
     help="Captions JSON, or M2-style folder: every image must be there.",
 )
 @click.option("--deep", is_flag=True, help="Read every row, and compare its checksum.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=SAMPLE_ROWS,
+    show_default=True,
+    metavar="N",
+    help="Rows to read without --deep, chosen at random.",
+)
+@click.option(
+    "--against",
+    type=click.Path(),
+    default="",
+    help="Compare with this feature file instead, image by image: are the values the same? Exit code 1: they are not.",
+)
 @click.option(
     "--recompute",
     type=click.IntRange(0),
@@ -60,8 +77,10 @@ _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 @click.option("--device", default="auto", show_default=True, help="Device for --recompute.")
 @click.option("--id-pattern", default="", help="Regular expression for the image id in file names.")
 @options.json_flag
-def command(files: tuple[str, ...], image_root: str | None, as_json: bool, **asked: Any) -> int:
+def command(files: tuple[str, ...], image_root: str | None, against: str, as_json: bool, **asked: Any) -> int:
     """Check files one by one."""
+    if against:
+        return _compare(files, against, as_json=as_json, image_root=image_root, **asked)
     code = EXIT_OK
     documents = []
     asked["trained_with"] = _pairs(asked["trained_with"])
@@ -122,6 +141,42 @@ def _checked(request: checking.CheckRequest) -> CheckReport:
         run = checking.start_recompute(request)
         report = checking.with_recompute(report, follow.follow(run))
     return report
+
+
+def _compare(files: tuple[str, ...], against: str, *, as_json: bool, sample: int, deep: bool, **others: Any) -> int:
+    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value and value != "auto"]:
+        raise BadRequest(
+            tr("--against compares two files, and {flags} is about one.", flags=given[0]),
+            tr("Leave it out, or check the file by itself."),
+        )
+    if len(files) > 1:
+        raise BadRequest(
+            tr("--against compares two files, and {n} were named before it.", n=len(files)), tr("Name one.")
+        )
+    progress = Progress("comparing rows")
+    try:
+        found = comparing.compare(files[0], against, progress, sample=sample, deep=deep)
+    finally:
+        progress.end()
+    if as_json:
+        text.json_out(found)
+    else:
+        show_comparison(found)
+    return EXIT_OK if found.same else EXIT_FOUND_FAULTS
+
+
+def show_comparison(found: FeatureComparison) -> None:
+    """Print a comparison: the verdict in one line, then the table."""
+    mark = text.styled(tr("SAME"), "green") if found.same else text.styled(tr("DIFFERENT"), "red")
+    text.echo(f"{mark}  {printable(found.headline)}")
+    text.echo(f"  A  {printable(found.path_a)}")
+    text.echo(f"  B  {printable(found.path_b)}")
+    text.echo(f"  {found.depth}")
+    text.echo()
+    rows = [
+        (tr(VERDICT_WORDS[row.verdict]), row.label, *map(printable, (row.a, row.b, row.detail))) for row in found.rows
+    ]
+    text.table(rows, ("", tr("what"), "A", "B", ""))
 
 
 class Progress:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fsgr_tui.features.checkable import Checkable, open_checkable, open_class_tokens
 from fsgr_tui.features.images import ids_digest
-from fsgr_tui.features.manifest import IDENTITY, Manifest
+from fsgr_tui.features.manifest import IDENTITY, Manifest, short_value
 from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.features.shapes import known_shape, shape_fault
@@ -76,13 +76,19 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 def check_file(
-    path: Path, expected: Expected, *, deep: bool = False, tell: Tell | None = None, seed: int = 0
+    path: Path,
+    expected: Expected,
+    *,
+    deep: bool = False,
+    sample: int = SAMPLE_ROWS,
+    tell: Tell | None = None,
+    seed: int = 0,
 ) -> CheckReport:
     """Check one file.
 
     Args:
         expected: what must be in it.
-        deep: read every row and compare its CRC32; otherwise a random sample of 1000 rows.
+        deep: read every row and compare its CRC32; otherwise `sample` rows, chosen at random.
         tell: called with (rows read, rows to read).
         seed: of the sample.
 
@@ -92,7 +98,7 @@ def check_file(
     """
     file = open_checkable(path)
     ids = file.ids.tolist()
-    sample = ids if deep or len(ids) <= SAMPLE_ROWS else sorted(random.Random(seed).sample(ids, SAMPLE_ROWS))
+    chosen = ids if deep or len(ids) <= sample else sorted(random.Random(seed).sample(ids, sample))
     rows = [
         _layout_row(file),
         *_source_rows(file),
@@ -108,15 +114,15 @@ def check_file(
     if not file.layout.uniform:
         rows += _shapes_row(path, file, file.ids.tolist(), regions=regions)
     elif file.manifest is None and isinstance(file, FeatureFile) and not file.layout.padded_keys:
-        rows += _shapes_row(path, file, sample, regions=regions)
+        rows += _shapes_row(path, file, chosen, regions=regions)
     class_tokens, token_rows = _class_tokens(file)
     rows += token_rows
     if not file.layout.padded_keys:
         values = RowValues(file, class_tokens=class_tokens, deep=deep)
-        for start in range(0, len(sample), 64):
-            values.add(sample[start : start + 64])
+        for start in range(0, len(chosen), 64):
+            values.add(chosen[start : start + 64])
             if tell:
-                tell(min(start + 64, len(sample)), len(sample))
+                tell(min(start + 64, len(chosen)), len(chosen))
         rows += values.rows(len(ids))
     rows.append(_manifest_row(file))
     rows += _same_rows(file, expected)
@@ -124,8 +130,8 @@ def check_file(
     if class_tokens is not None:
         class_tokens.close()
     bad = [row for row in rows if row.judgement == "bad"]
-    depth = f"quick: {len(sample):,} of {len(ids):,} rows, chosen at random"
-    if deep or len(sample) == len(ids):
+    depth = f"quick: {len(chosen):,} of {len(ids):,} rows, chosen at random"
+    if deep or len(chosen) == len(ids):
         depth = "deep: every row" if deep else f"quick: all {len(ids):,} rows, without their checksums"
     return CheckReport(
         path=str(path),
@@ -133,7 +139,7 @@ def check_file(
         headline=_headline(file, bad),
         rows=tuple(rows),
         images=len(ids),
-        looked_at=len(sample),
+        looked_at=len(chosen),
         depth=depth,
         missing=tuple(missing[:1000]),
         extra=tuple(extra[:1000]),
@@ -385,7 +391,9 @@ def _same_rows(file: Checkable, expected: Expected) -> list[CheckRow]:
         more = name == "global_width" and not wanted
         judgement: Judgement = "ok" if same else "note" if more or name in expected.minor else "bad"
         detail = "" if same else f"{name} differs from {expected.identity_source}."
-        rows.append(CheckRow(f"same {name.replace('_', ' ')}", _short(wanted), _short(found), judgement, detail))
+        rows.append(
+            CheckRow(f"same {name.replace('_', ' ')}", short_value(wanted), short_value(found), judgement, detail)
+        )
     return rows
 
 
@@ -393,8 +401,3 @@ def _seen(file: Checkable) -> dict[str, Any]:
     """The identity fields that a file without manifest shows by its rows."""
     shape = file.row_shape
     return {"dtype": file.dtype.name, **({"tokens": shape[0], "width": shape[1]} if len(shape) == 2 else {})}
-
-
-def _short(value: Any) -> str:
-    text = ", ".join(f"{each:.4g}" for each in value) if isinstance(value, list) else str(value)
-    return f"{text[:12]}..." if len(text) == 64 else text

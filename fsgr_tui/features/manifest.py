@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import mark
 
 FORMAT_VERSION = 1
 
@@ -24,6 +25,17 @@ IDENTITY = (
     "mean", "std", "stage", "grid", "pooling", "tokens", "width", "global_width", "dtype", "precision", "classes_sha256",
 )  # fmt: skip
 """The fields that decide what a row holds: files whose identity differs may not be resumed into or merged."""
+
+FIELD_WORDS = {
+    "clip_model": mark("clip model"), "weights_sha256": mark("weights sha256"), "activation": mark("activation"),
+    "image_px": mark("image px"), "resize": mark("resize"), "interpolation": mark("interpolation"),
+    "antialias": mark("antialias"), "decoder": mark("decoder"), "mean": mark("mean"), "std": mark("std"),
+    "stage": mark("stage"), "grid": mark("grid"), "pooling": mark("pooling"), "tokens": mark("tokens"),
+    "width": mark("width"), "global_width": mark("global width"), "dtype": mark("dtype"), "precision": mark("precision"),
+    "classes_sha256": mark("classes sha256"), "weights": mark("weights"), "dataset": mark("dataset"),
+    "splits": mark("splits"), "converted_from": mark("converted from"),
+}  # fmt: skip
+"""What a person calls the fields that tables show."""
 
 _TEXTS = ("splits", "converted_from")
 """Sequences of texts."""
@@ -123,6 +135,14 @@ class Manifest(msgspec.Struct, frozen=True):
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The identity fields in which two files differ, with both values."""
     return {name: (ours.get(name), theirs.get(name)) for name in IDENTITY if ours.get(name) != theirs.get(name)}
+
+
+def short_value(value: Any) -> str:
+    """A field's value for a table: digests cut, numbers of a list rounded."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(f"{each:.4g}" if isinstance(each, float) else str(each) for each in value)
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text
 
 
 def write_manifest(file: h5py.File, manifest: Manifest) -> None:

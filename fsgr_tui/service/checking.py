@@ -16,7 +16,7 @@ from fsgr_tui.core.extraction import ModelChoice, RecomputeSpec
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.tower import DTYPES, Tower
 from fsgr_tui.features.annotations import captioned_ids
-from fsgr_tui.features.check import MINOR, UNTOLD, CheckReport, Expected, Tell, check_file, faults_in_words
+from fsgr_tui.features.check import MINOR, SAMPLE_ROWS, UNTOLD, CheckReport, Expected, Tell, check_file, faults_in_words
 from fsgr_tui.features.checkable import manifest_at, open_checkable
 from fsgr_tui.features.images import write_image_list
 from fsgr_tui.features.manifest import Manifest
@@ -35,6 +35,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         annotations: captions JSON or M2-style folder; empty for none.
+        sample: rows that are read, unless deep.
         recompute: images to extract again; 0 for none.
         weights: for the recomputation, where the manifest's source is not here; empty for the manifest's.
         like: another feature file; this one must hold the same kind of features.
@@ -48,6 +49,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     splits: tuple[str, ...] = ()
     annotations: str = ""
     deep: bool = False
+    sample: int = SAMPLE_ROWS
     recompute: int = 0
     weights: str = ""
     clip_model: str = "ViT-B-16"
@@ -63,7 +65,7 @@ def check(request: CheckRequest, tell: Tell | None = None) -> CheckReport:
     Raises:
         Problem: the file cannot be read at all, or what it is held against is not there.
     """
-    return check_file(Path(request.path), _expected(request), deep=request.deep, tell=tell)
+    return check_file(Path(request.path), _expected(request), deep=request.deep, sample=request.sample, tell=tell)
 
 
 def start_recompute(request: CheckRequest) -> RunFolder:
