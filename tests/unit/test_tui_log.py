@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import Alarm, Usage, UsageSeen
@@ -127,3 +128,65 @@ async def test_alarms_use_of_the_machine_and_an_orphan_are_shown():
             "Its runner is gone",
         ):
             assert words in shown(pilot.app)
+
+
+async def test_whether_the_log_is_followed_is_said(world, log):
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await log_opened(pilot, "step 99999 loss")
+        assert "100,000 lines   following" in shown(pilot.app)
+        await pilot.press("pageup")
+        await until(pilot, lambda: "following" not in shown(pilot.app))
+        await press_until(pilot, "G", "following")
+
+
+async def test_at_the_least_size_what_was_found_and_all_keys_are_in_sight(world, log):
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await log_opened(pilot, "step 99999 loss")
+        await pilot.press("g", "slash", *"step 7777", "enter")
+        await until(pilot, lambda: "step 7777 in line 7,778" in shown(pilot.app))
+        first, *_, last = shown(pilot.app).splitlines()
+        assert "100,000 lines" in first
+        for words in ("/ search", "n N", "g G", "Esc back", "? help"):
+            assert words in last
+
+
+async def test_wide_characters_are_never_cut_in_half_and_reach_their_end(world, tmp_path):
+    """At an odd offset the half of a character that is in sight is a blank; what follows stays in its column."""
+    (tmp_path / fakes.RUNNING.name).write_text("训练集" * 30 + "|end\n" + "ab" * 90 + "|end\n")
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await log_opened(pilot, "训练集")
+        view = pilot.app.screen.query_one(LogView)
+        assert all(line.cell_length == view.size.width for line in map(view.render_line, range(2)))
+        view.scroll_to(x=view.max_scroll_x - 1, animate=False)
+        await until(pilot, lambda: "|en" in shown(pilot.app))
+        wide, narrow = (view.render_line(y) for y in range(2))
+        assert wide.cell_length == narrow.cell_length == view.size.width
+        assert wide.text.startswith((" ", "训", "练", "集"))
+        columns = [cell_len(line.text[: line.text.index("|")]) for line in (wide, narrow)]
+        assert columns[0] == columns[1]
+
+
+async def test_control_characters_of_a_log_arrive_as_text(world, tmp_path):
+    (tmp_path / fakes.RUNNING.name).write_bytes(b"a\x1b[2Jb \x07bell \x9bcsi \x1b]0;title\x07 tab\there\n")
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await log_opened(pilot, "tab    here")
+        line = pilot.app.screen.query_one(LogView).render_line(0).text
+        assert line.startswith("ab \\x07bell ")
+        assert line.isprintable()
+
+
+async def test_the_arrows_go_sideways_by_half_a_screen(world, tmp_path):
+    (tmp_path / fakes.RUNNING.name).write_text("".join(f"{number:03}" for number in range(100)) + "\n")
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await log_opened(pilot, "000001002")
+        await pilot.press("right")
+        await until(pilot, lambda: pilot.app.screen.query_one(LogView).scroll_offset.x == 30)
+        await pilot.press("left")
+        await until(pilot, lambda: pilot.app.screen.query_one(LogView).scroll_offset.x == 0)
+
+
+async def test_a_log_explains_itself(world, log):
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await log_opened(pilot, "step 99999 loss")
+        await press_until(pilot, "question_mark", "as a terminal would have left it")
+        await press_until(pilot, "escape", "step 99999 loss")

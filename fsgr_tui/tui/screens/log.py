@@ -10,21 +10,19 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.units import printable
-from fsgr_tui.tui.format import BAD, DIM, WARN
+from fsgr_tui.tui.format import BAD, DIM, WARN, cut, key_words
+from fsgr_tui.tui.screens.asking import Dialog
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.log_view import LogView
 from fsgr_tui.tui.widgets.words import Words
 
 GROW_EVERY_S = 1.0
-KEYS = Text("   ").join(
-    Text.assemble((key, "bold"), f" {words}")
-    for key, words in (("/", "search"), ("n N", "next, previous"), ("g G", "begin, end"), ("Esc", "back"))
-)
+LEAST_NAME_CELLS = 8
 
 
 class Lines(Protocol):
@@ -44,16 +42,25 @@ class Lines(Protocol):
         """The next line that holds a text."""
 
 
-class LogScreen(ModalScreen[None]):
+class LogScreen(Dialog[None]):
     """Shows a log; all reading happens in threads, one at a time."""
 
+    NAME: ClassVar[str] = mark("Log")
+    ABOUT: ClassVar[str] = mark(
+        "What a job printed, as a terminal would have left it, of any length. At its end it is followed; scrolling up "
+        "stops that, and G goes back to it. A search goes around the end; upper and lower case are the same."
+    )
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = (
+        (mark("arrows"), mark("Scroll, sideways too")),
+        (mark("PgUp PgDn"), mark("A page up or down")),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", key_display="/"),
-        Binding("n", "find(False)", "Next"),
-        Binding("N", "find(True)", "Previous"),
-        Binding("g,home", "top", "Begin"),
-        Binding("G,end", "bottom", "End, and follow"),
-        Binding("escape,q", "back", "Back"),
+        Binding("slash", "search", mark("Search"), key_display="/"),
+        Binding("n", "find(False)", mark("Next place")),
+        Binding("N", "find(True)", mark("Previous place")),
+        Binding("g,home", "top", mark("Begin")),
+        Binding("G,end", "bottom", mark("End, and follow")),
+        Binding("escape,q", "back", mark("Back")),
     ]
 
     class Grown(Message):
@@ -94,9 +101,10 @@ class LogScreen(ModalScreen[None]):
         self._count = 0
         self._text = ""
         self._found = Text()
+        self._reading_on = True
         self._at: int | None = None
-        self._title, self._view, self._foot = Words(id="log-title"), LogView(), Words(KEYS, id="log-keys")
-        self._input = Input(placeholder="search for ...", id="log-search")
+        self._title, self._view, self._foot = Words(id="log-title"), LogView(), Words(id="log-keys")
+        self._input = Input(placeholder=tr("search for ..."), id="log-search")
 
     def compose(self) -> ComposeResult:
         """The title, the lines, the search, and the keys."""
@@ -108,7 +116,8 @@ class LogScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Open the log and follow it."""
         self._input.display = False
-        self._say(", reading ...")
+        self._foot.say(_keys())
+        self._say()
         self._view.focus()
         self._begin_to_grow()
         self.set_interval(GROW_EVERY_S, self._begin_to_grow)
@@ -183,7 +192,8 @@ class LogScreen(ModalScreen[None]):
             self._view.set_count(message.count, anew=anew)
         self._count, self._restarts = message.count, message.restarts
         self._growing = False
-        self._say(", reading on ..." if message.more else "")
+        self._reading_on = message.more
+        self._say()
         if message.more:
             self._begin_to_grow()
 
@@ -191,18 +201,27 @@ class LogScreen(ModalScreen[None]):
         """Fetch lines."""
         self._read(message.start, message.count)
 
+    def on_log_view_turned(self) -> None:
+        """Say whether new lines are followed."""
+        self._say()
+
+    def on_resize(self) -> None:
+        """Lay the title out."""
+        self._say()
+
     def on_log_screen_came(self, message: Came) -> None:
         """Show them."""
         self._view.set_lines(message.start, message.lines)
 
     def on_log_screen_found(self, message: Found) -> None:
         """Go there, or say that it is nowhere."""
+        text = cut(message.text, max(LEAST_NAME_CELLS, self.size.width // 3))
         if message.number is None:
-            self._found = Text(f"   {printable(message.text)} is nowhere in it", WARN)
+            self._found = Text(tr("{text} is nowhere in it", text=text), WARN)
         else:
             self._at = message.number
             self._view.mark(message.number)
-            self._found = Text(f"   {printable(message.text)} in line {message.number + 1:,}", DIM)
+            self._found = Text(tr("{text} in line {line:,}", text=text, line=message.number + 1), DIM)
         self._say()
 
     def on_log_screen_failed(self, message: Failed) -> None:
@@ -210,7 +229,24 @@ class LogScreen(ModalScreen[None]):
         self._growing = False
         self._title.say(Text(f" {printable(message.problem.what)} {printable(message.problem.fix)}", BAD))
 
-    def _say(self, more: str = "") -> None:
-        """How long the log is, and what the last search came to."""
-        words = f"   {self._count:,} lines{more}"
-        self._title.say(Text.assemble(" ", (printable(self._job), "bold"), (words, DIM), self._found))
+    def _say(self) -> None:
+        """How long the log is, whether it is followed, and what the last search came to; the name gives way to them."""
+        how = tr("reading ...") if self._reading_on else tr("following") if self._view.following else ""
+        count = trn("{count:,} line", "{count:,} lines", self._count)
+        said = Text("   ").join(
+            Text(part, DIM) if isinstance(part, str) else part for part in (count, how, self._found) if part
+        )
+        room = max(LEAST_NAME_CELLS, self.size.width - 2 - 4 - said.cell_len)
+        self._title.say(Text.assemble(" ", (cut(self._job, room), "bold"), "   ", said))
+
+
+def _keys() -> Text:
+    return key_words(
+        (
+            ("/", tr("search")),
+            ("n N", tr("next")),
+            ("g G", tr("begin, end")),
+            ("Esc", tr("back")),
+            ("?", tr("help")),
+        )
+    )

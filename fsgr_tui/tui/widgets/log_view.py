@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
@@ -16,7 +17,11 @@ AROUND = 200
 
 
 class LogView(ScrollView, can_focus=True):
-    """Lines by their number. It never reads: it says which lines it wants, and gets them later."""
+    """Lines by their number. It never reads: it says which lines it wants, and gets them later.
+
+    Attributes:
+        following: whether lines that are added come into sight.
+    """
 
     class Wanted(Message):
         """Lines that have come into sight."""
@@ -25,8 +30,12 @@ class LogView(ScrollView, can_focus=True):
             super().__init__()
             self.start, self.count = start, count
 
+    class Turned(Message):
+        """The end came into sight, or went out of it."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.following = True
         self._count = 0
         self._start = 0
         self._lines: list[str] = []
@@ -49,7 +58,7 @@ class LogView(ScrollView, can_focus=True):
         Args:
             anew: the log began anew, and what is known of it is void.
         """
-        follow = self.at_end or anew
+        follow = self.following = self.at_end or anew
         if anew:
             self._lines, self._start, self._asked = [], 0, None
         self._count = count
@@ -74,13 +83,23 @@ class LogView(ScrollView, can_focus=True):
         self.refresh()
         self._ask()
 
+    def action_scroll_right(self) -> None:
+        """Half the width to the right: lines are not broken, and a cell at a time leads nowhere."""
+        self.scroll_relative(x=self.size.width // 2, animate=False)
+
+    def action_scroll_left(self) -> None:
+        """Half the width to the left."""
+        self.scroll_relative(x=-(self.size.width // 2), animate=False)
+
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Ask for the lines that come into sight."""
         super().watch_scroll_y(old, new)
+        self._look_for_end()
         self._ask()
 
     def on_resize(self) -> None:
         """More lines may be in sight."""
+        self._look_for_end()
         self._ask()
 
     def render_line(self, y: int) -> Strip:
@@ -94,12 +113,17 @@ class LogView(ScrollView, can_focus=True):
         left = self.scroll_offset.x
         return strip.crop_extend(left, left + self.size.width, style)
 
+    def _look_for_end(self) -> None:
+        if self.at_end != self.following:
+            self.following = self.at_end
+            self.post_message(self.Turned())
+
     def _line(self, number: int) -> str:
         at = number - self._start
         return self._lines[at] if 0 <= at < len(self._lines) else ""
 
     def _widest(self) -> int:
-        return max((len(line) for line in self._lines), default=0)
+        return max(map(cell_len, self._lines), default=0)
 
     def _ask(self, *, again: bool = False) -> None:
         top, height = self.scroll_offset.y, max(1, self.size.height)
