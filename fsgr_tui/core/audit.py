@@ -12,6 +12,7 @@ from fsgr_tui.core.guide import (
     GUIDE_REALTIME_STEP_S,
     GuideRow,
 )
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.memory import contrast_bytes, precomputed_bytes, realtime_bytes
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import ANNOTATION_BYTES, NAMED_CHECKPOINTS, checkpoint_bytes
@@ -56,12 +57,12 @@ def _ways(measured: Calibration | None) -> tuple[GuideRow, ...]:
     if len(rates) == 2 and isinstance(rates[0], Estimate) and isinstance(rates[1], Estimate):
         faster = f"{rates[1].likely / rates[0].likely:.1f}x"
     return (
-        GuideRow("speed-up", "3-5x", f"{per_pair:.1f}x by pairs/s", faster, "3.0x by the guide's own epoch times."),
-        GuideRow("disk, way A", "20 GB", format_bytes(zips), "", "Images of 2014, both splits."),
-        GuideRow("disk, way B", "50 GB", f"{both[0]} / {both[1]}", "", "Images and float32 features, 49 / 196 tokens; the guide's own plan says 20 + 50 GB."),
+        GuideRow(tr("speed-up"), "3-5x", tr("{factor:.1f}x by pairs/s", factor=per_pair), faster, tr("3.0x by the guide's own epoch times.")),
+        GuideRow(tr("disk, way A"), "20 GB", format_bytes(zips), "", tr("Images of 2014, both splits.")),
+        GuideRow(tr("disk, way B"), "50 GB", f"{both[0]} / {both[1]}", "", tr("Images and float32 features, 49 / 196 tokens; the guide's own plan says 20 + 50 GB.")),
         GuideRow(
-            "disk that decides", "100 GB", f"{format_bytes(smallest)}",
-            note="49 tokens in float16. 100 GB is not defined (total or free); the computed need against the free space decides.",
+            tr("disk that decides"), "100 GB", f"{format_bytes(smallest)}",
+            note=tr("49 tokens in float16. 100 GB is not defined (total or free); the computed need against the free space decides."),
         ),
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ def _extraction(situation: Situation | None, measured: Calibration | None) -> tu
     low, high = (_TRAIN.images / (hours * 3600) for hours in reversed(GUIDE_TRAIN_EXTRACTION_H))
     val = [format_duration(_VAL.images / rate) for rate in (high, low)]
     whole = [coco.KARPATHY_IMAGES / rate / 3600 for rate in (high, low)]
-    rate = measured.extract if measured else Unknown("nothing was measured")
+    rate = measured.extract if measured else Unknown(mark("nothing was measured"))
     took = {
         images: format_duration(images / rate.likely) if isinstance(rate, Estimate) else ""
         for images in (_TRAIN.images, _VAL.images, coco.KARPATHY_IMAGES)
@@ -81,26 +82,26 @@ def _extraction(situation: Situation | None, measured: Calibration | None) -> tu
     here = f"{found['train2014']:,}" if found.get("train2014") else ""
     return (
         GuideRow(
-            "images of train2014", f"{GUIDE_EXPECTED_SAMPLES:,}", f"{_TRAIN.images:,}", here,
-            f"{GUIDE_EXPECTED_SAMPLES:,} is train2017; the Karpathy split has {coco.KARPATHY_IMAGES:,} images.",
+            tr("images of train2014"), f"{GUIDE_EXPECTED_SAMPLES:,}", f"{_TRAIN.images:,}", here,
+            tr("{expected:,} is train2017; the Karpathy split has {karpathy:,} images.", expected=GUIDE_EXPECTED_SAMPLES, karpathy=coco.KARPATHY_IMAGES),
         ),
-        GuideRow("extracting train2014", "2-3 h", f"{low:.1f}-{high:.1f} images/s", took[_TRAIN.images], "On one V100; published rates of that GPU are about 290 images/s."),
-        GuideRow("extracting val2014", "10-15 min", f"{val[0]} to {val[1]}", took[_VAL.images], "val2014 has 0.489 times the images, and the rate is the same."),
-        GuideRow("extracting all", "3-4 h", f"{whole[0]:.1f}-{whole[1]:.1f} h", took[coco.KARPATHY_IMAGES], "By its own rate for train2014."),
+        GuideRow(tr("extracting train2014"), tr("2-3 h"), tr("{low:.1f}-{high:.1f} images/s", low=low, high=high), took[_TRAIN.images], tr("On one V100; published rates of that GPU are about 290 images/s.")),
+        GuideRow(tr("extracting val2014"), tr("10-15 min"), tr("{low} to {high}", low=val[0], high=val[1]), took[_VAL.images], tr("val2014 has 0.489 times the images, and the rate is the same.")),
+        GuideRow(tr("extracting all"), tr("3-4 h"), tr("{low:.1f}-{high:.1f} h", low=whole[0], high=whole[1]), took[coco.KARPATHY_IMAGES], tr("By its own rate for train2014.")),
         GuideRow(
             "train2014, ViT-B/16", "18 GB", _two(pooled, native, _TRAIN.images),
-            note="float32, 49 / 196 tokens; float16 is half. 18 GB is train2017 with 49 tokens. Restval, 30,504 images of val2014, belongs to training too.",
+            note=tr("float32, 49 / 196 tokens; float16 is half. 18 GB is train2017 with 49 tokens. Restval, 30,504 images of val2014, belongs to training too."),
         ),
         GuideRow(
             "val2014, ViT-B/16", "2 GB", _two(pooled, native, _VAL.images),
-            note="float32, 49 / 196 tokens; val2014 has 0.489 times the images of train2014.",
+            note=tr("float32, 49 / 196 tokens; val2014 has 0.489 times the images of train2014."),
         ),
         GuideRow(
-            "gzip", "15-20 GB", "2-6 % saved",
-            note="Compression hardly helps and makes reading 10-60 times slower; dtype and grid are the levers.",
+            "gzip", "15-20 GB", tr("2-6 % saved"),
+            note=tr("Compression hardly helps and makes reading 10-60 times slower; dtype and grid are the levers."),
         ),
-        GuideRow("values", "-0.5 to 0.5", "no such bound", note="Tokens leave a LayerNorm; the check looks for NaN, infinity and placeholders instead."),
-        GuideRow("what check compares", "encode_image", "same tokens", note="A pooled vector of 512 values cannot be compared with 49 x 768 tokens: `check --recompute` compares tokens."),
+        GuideRow(tr("values"), tr("-0.5 to 0.5"), tr("no such bound"), note=tr("Tokens leave a LayerNorm; the check looks for NaN, infinity and placeholders instead.")),
+        GuideRow(tr("what check compares"), "encode_image", tr("same tokens"), note=tr("A pooled vector of 512 values cannot be compared with 49 x 768 tokens: `check --recompute` compares tokens.")),
     )  # fmt: skip
 
 
@@ -128,19 +129,19 @@ def _training(measured: Calibration | None) -> tuple[GuideRow, ...]:
     all_epochs, saved = "", ""
     if epochs[0] is not None and epochs[1] is not None:
         all_epochs = f"{format_duration(EPOCHS * epochs[0])} / {format_duration(EPOCHS * epochs[1])}"
-        saved = f"{EPOCHS * (epochs[0] - epochs[1]) / 3600:.1f} h"
+        saved = tr("{hours:.1f} h", hours=EPOCHS * (epochs[0] - epochs[1]) / 3600)
     memory = _memory_words(measured)
     contrast = contrast_bytes(_B16, GUIDE_PRECOMPUTED_BATCH)
     return (
-        GuideRow("step A, batch 64", "2.5 s", f"{GUIDE_REALTIME_BATCH / GUIDE_REALTIME_STEP_S:.0f} pairs/s", steps[0]),
-        GuideRow("step B, batch 150", "0.8 s", f"{GUIDE_PRECOMPUTED_BATCH / GUIDE_PRECOMPUTED_STEP_S:.0f} pairs/s", steps[1]),
-        GuideRow("realtime epoch", "2 h", format_duration(realtime), words[0], "2.5 s a step, batch 64, Karpathy training captions: 8,855 steps."),
-        GuideRow("precomputed epoch", "40 min", format_duration(precomputed), words[1], "0.8 s a step, batch 150: 3,778 steps."),
-        GuideRow("20 epochs", "40 h / 13 h", f"{format_duration(EPOCHS * realtime)} / {format_duration(EPOCHS * precomputed)}", all_epochs, "By the guide's own step times."),
-        GuideRow("time saved", "27 h", f"{saved_h:.0f} h - extraction", saved, "The guide leaves out the 3-4 h of extraction."),
-        GuideRow("GPU memory, A", "22 GB", format_bytes(realtime_bytes(_B16, GUIDE_REALTIME_BATCH).likely), memory[0], "Adapters in ViT-B/16, within 40 %."),
-        GuideRow("GPU memory, B", "16 GB", format_bytes(precomputed_bytes(GUIDE_PRECOMPUTED_BATCH).likely), memory[1],
-                 f"The patch-label contrast term adds {format_bytes(contrast)} at 196 tokens."),
+        GuideRow(tr("step A, batch 64"), tr("2.5 s"), tr("{rate:.0f} pairs/s", rate=GUIDE_REALTIME_BATCH / GUIDE_REALTIME_STEP_S), steps[0]),
+        GuideRow(tr("step B, batch 150"), tr("0.8 s"), tr("{rate:.0f} pairs/s", rate=GUIDE_PRECOMPUTED_BATCH / GUIDE_PRECOMPUTED_STEP_S), steps[1]),
+        GuideRow(tr("realtime epoch"), tr("2 h"), format_duration(realtime), words[0], tr("2.5 s a step, batch 64, Karpathy training captions: 8,855 steps.")),
+        GuideRow(tr("precomputed epoch"), tr("40 min"), format_duration(precomputed), words[1], tr("0.8 s a step, batch 150: 3,778 steps.")),
+        GuideRow(tr("20 epochs"), tr("40 h / 13 h"), f"{format_duration(EPOCHS * realtime)} / {format_duration(EPOCHS * precomputed)}", all_epochs, tr("By the guide's own step times.")),
+        GuideRow(tr("time saved"), tr("27 h"), tr("{hours:.0f} h - extraction", hours=saved_h), saved, tr("The guide leaves out the 3-4 h of extraction.")),
+        GuideRow(tr("GPU memory, A"), "22 GB", format_bytes(realtime_bytes(_B16, GUIDE_REALTIME_BATCH).likely), memory[0], tr("Adapters in ViT-B/16, within 40 %.")),
+        GuideRow(tr("GPU memory, B"), "16 GB", format_bytes(precomputed_bytes(GUIDE_PRECOMPUTED_BATCH).likely), memory[1],
+                 tr("The patch-label contrast term adds {size} at 196 tokens.", size=format_bytes(contrast))),
     )  # fmt: skip
 
 
@@ -169,15 +170,15 @@ def _storage_plan(situation: Situation | None) -> tuple[GuideRow, ...]:
     total = images + sum(parts) + ANNOTATION_BYTES + kept.likely
     return (
         GuideRow(
-            "images", "13 + 6 GB", f"{format_bytes(_TRAIN.zip_bytes)} + {format_bytes(_VAL.zip_bytes)}",
+            tr("images"), "13 + 6 GB", f"{format_bytes(_TRAIN.zip_bytes)} + {format_bytes(_VAL.zip_bytes)}",
             " + ".join(format_bytes(size) for size in found if size is not None) if any(found) else "",
         ),
-        GuideRow("train2014, ViT-L/14", "30 GB", f"{format_bytes(parts[2])} (64)", note="30 GB is train2017."),
-        GuideRow("features in all", "50 GB", format_bytes(sum(parts)), note="float32: 49 tokens of both splits, and ViT-L/14 of train2014."),
-        GuideRow("annotations", "1 GB", format_bytes(ANNOTATION_BYTES), note="The guide's figure is taken over."),
+        GuideRow("train2014, ViT-L/14", "30 GB", f"{format_bytes(parts[2])} (64)", note=tr("30 GB is train2017.")),
+        GuideRow(tr("features in all"), "50 GB", format_bytes(sum(parts)), note=tr("float32: 49 tokens of both splits, and ViT-L/14 of train2014.")),
+        GuideRow(tr("annotations"), "1 GB", format_bytes(ANNOTATION_BYTES), note=tr("The guide's figure is taken over.")),
         GuideRow(
-            "checkpoints", "10 GB", f"{format_bytes(kept.low)} to {format_bytes(kept.high)}",
-            note=f"{NAMED_CHECKPOINTS} named ones of 1.06 GB each, and one an epoch unless they are capped.",
+            tr("checkpoints"), "10 GB", tr("{low} to {high}", low=format_bytes(kept.low), high=format_bytes(kept.high)),
+            note=tr("{named} named ones of 1.06 GB each, and one an epoch unless they are capped.", named=NAMED_CHECKPOINTS),
         ),
-        GuideRow("in all", "100 GB", format_bytes(total), note="The guide adds 19 GB for other things; float16 halves the features."),
+        GuideRow(tr("in all"), "100 GB", format_bytes(total), note=tr("The guide adds 19 GB for other things; float16 halves the features.")),
     )  # fmt: skip

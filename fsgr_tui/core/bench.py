@@ -10,7 +10,8 @@ import msgspec
 
 from fsgr_tui.core.calibration import MemoryLine
 from fsgr_tui.core.extraction import ModelChoice
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes
+from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.units import Estimate, Unknown, format_bytes, unit_words
 
 LEAST_SECONDS, MOST_SECONDS = 5, 3600
 """Below this no stage gets the windows that a span needs, even with a small tower; above it, it is a slip of the keyboard."""
@@ -20,14 +21,14 @@ WINDOWS = 5
 """Windows that a rate is taken from: lowest, median and highest of them are its span."""
 
 SHARES: dict[str, float] = {
-    "decode with one worker": 0.05,
-    "decode with all workers": 0.07,
-    "encode": 0.11,
-    "extract": 0.12,
-    "write": 0.05,
-    "read": 0.05,
-    "train realtime": 0.15,
-    "train precomputed": 0.10,
+    mark("decode with one worker"): 0.05,
+    mark("decode with all workers"): 0.07,
+    mark("encode"): 0.11,
+    mark("extract"): 0.12,
+    mark("write"): 0.05,
+    mark("read"): 0.05,
+    mark("train realtime"): 0.15,
+    mark("train precomputed"): 0.10,
 }
 """Stages in their order, with their shares of the time. What is left is for their warm-up; a step through the tower takes
 longest, so it gets most."""
@@ -88,7 +89,9 @@ def rate_of(spans: Sequence[Span], unit: str) -> Estimate | Unknown:
         Unknown when there are fewer than three stretches: one or two tell no span.
     """
     if len(spans) < LEAST_SPANS:
-        return Unknown(f"too little time: {len(spans)} of at least {LEAST_SPANS} stretches were done")
+        return Unknown(
+            tr("too little time: {done} of at least {least} stretches were done", done=len(spans), least=LEAST_SPANS)
+        )
     rates = [span.count / max(span.seconds, 1e-9) for span in _windows(spans)]
     return Estimate(min(rates), statistics.median(rates), max(rates), unit, "measured")
 
@@ -122,10 +125,16 @@ def fitting_batch(wanted: int, per_image_s: float, budget_s: float, fixed_s: flo
 def memory_line(small_batch: int, small_bytes: int, batch: int, batch_bytes: int) -> MemoryLine | Unknown:
     """The line through the peaks of two batch sizes."""
     if small_batch >= batch:
-        return Unknown("a batch of 1 has no smaller one to draw a line through")
+        return Unknown(tr("a batch of 1 has no smaller one to draw a line through"))
     per_image = (batch_bytes - small_bytes) / (batch - small_batch)
     if per_image <= 0:
-        return Unknown(f"batches of {small_batch} and {batch} took the same memory: both are too small to tell")
+        return Unknown(
+            tr(
+                "batches of {small} and {batch} took the same memory: both are too small to tell",
+                small=small_batch,
+                batch=batch,
+            )
+        )
     return MemoryLine(max(0, round(batch_bytes - batch * per_image)), round(per_image))
 
 
@@ -148,7 +157,8 @@ def rate_words(value: float, unit: str) -> str:
     """A rate for a person: `1,300 images/s`, `4.2 images/s`, `512 MB/s`."""
     if unit == "bytes/s":
         return f"{format_bytes(value)}/s"
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+    number = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{number} {unit_words(unit)}"
 
 
 def scratch_name(host: str, pid: int) -> str:

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from fsgr_tui.core.language import mark
+
 AVERAGE_JPEG_BYTES = 163_500
 """Bytes of an average COCO image: the zips of train2014 and val2014 divided by their images (163.2 and 164.1 kB)."""
 
@@ -69,7 +71,7 @@ IMAGE_ID_SHARE = 0.9
 """A list of ids of which at least this share are images' ids is one of images, not of annotations. True annotation ids of
 COCO fall on some image's id in 14 of 100 cases, image ids in all: the two are far apart."""
 
-ID_RULE = (
+ID_RULE = mark(
     "the image id is the number at the end of the base name: all of it (000000000009.jpg) "
     "or what follows the last underscore (COCO_train2014_000000000009.jpg)"
 )

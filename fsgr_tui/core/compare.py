@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from fsgr_tui.core.decision import pixel_file
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import WayName
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import Stored, ladder, need_on_features_disk
@@ -67,7 +68,7 @@ def _of_model(situation: Situation, tower: Tower) -> Iterator[Alternative]:
     plain = need_on_features_disk(situation, ())
     yield Alternative(
         "realtime", tower.name, "-", "", (), 0, plain.need_bytes + plain.reserve_bytes, plain.fits,
-        none, times.realtime_epoch, times.realtime_epoch.times(planned), exact=True, exactness=EXACT_REALTIME,
+        none, times.realtime_epoch, times.realtime_epoch.times(planned), exact=True, exactness=tr(EXACT_REALTIME),
     )  # fmt: skip
     files = [Stored(FeatureShape(tower, rung.grid, rung.dtype), rung.splits) for rung in ladder(situation, tower)]
     for file in files:
@@ -94,6 +95,6 @@ def _stored(
     return Alternative(
         way, file.shape.tower.name, file.shape.words, flags, file.splits, file.feature_bytes(situation),
         need.need_bytes + need.reserve_bytes, need.fits, preparation, epoch,
-        preparation.plus(epoch.times(situation.intent.planned_epochs)), exact=exactness != ANOTHER_MODEL, exactness=exactness,
+        preparation.plus(epoch.times(situation.intent.planned_epochs)), exact=exactness != ANOTHER_MODEL, exactness=tr(exactness),
         only_training=len(file.splits) < len(situation.dataset.splits),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 
 ALL = "all"
@@ -19,7 +20,7 @@ def gpu_number(name: str) -> int | None:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise BadRequest(f"{name!r} is no device.", "Use auto, cpu, cuda or cuda:1.")
+        raise BadRequest(tr("{name} is no device.", name=repr(name)), tr("Use auto, cpu, cuda or cuda:1."))
     return int(match[1] or 0) if name.startswith("cuda") else None
 
 
@@ -31,16 +32,16 @@ def device_names(asked: str) -> tuple[str, ...]:
 def no_such_device(name: str, why: str) -> MachineCannot:
     """The refusal of a GPU that is not there."""
     return MachineCannot(
-        f"There is no device {name} here: {why}.",
-        "Use --device cpu, look at CUDA_VISIBLE_DEVICES, or install a PyTorch that fits the driver.",
+        tr("There is no device {name} here: {why}.", name=name, why=why),
+        tr("Use --device cpu, look at CUDA_VISIBLE_DEVICES, or install a PyTorch that fits the driver."),
     )
 
 
 def no_gpu_at_all(why: str = "") -> MachineCannot:
     """The refusal of `--device all` without any GPU."""
     return MachineCannot(
-        f"--device all: there is no GPU here{f': {why}' if why else ''}.",
-        "Use --device auto, or look at CUDA_VISIBLE_DEVICES.",
+        tr("--device all: there is no GPU here: {why}.", why=why) if why else tr("--device all: there is no GPU here."),
+        tr("Use --device auto, or look at CUDA_VISIBLE_DEVICES."),
     )
 
 
@@ -56,7 +57,7 @@ def refuse_absent_gpus(asked: str, report: GpuReport) -> None:
     """
     if report.status == "error":
         return
-    why = report.message.rstrip(".") if report.status != "ok" else ""
+    why = report.message.rstrip(".。") if report.status != "ok" else ""
     if asked == ALL:
         if not report.gpus:
             raise no_gpu_at_all(why)
@@ -64,4 +65,4 @@ def refuse_absent_gpus(asked: str, report: GpuReport) -> None:
     for name in device_names(asked):
         number = gpu_number(name)
         if number is not None and number >= len(report.gpus):
-            raise no_such_device(name, why or f"the driver offers {len(report.gpus)} GPUs")
+            raise no_such_device(name, why or tr("the driver offers {gpus} GPUs", gpus=len(report.gpus)))

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, sentences, tr
 from fsgr_tui.core.machine import Gpu
 from fsgr_tui.core.units import GIB, Unknown
 
@@ -93,7 +94,10 @@ def gpus_like(text: str, vram_bytes: int | None = None) -> tuple[Gpu, ...]:
     if numbered := _COUNT.match(wish):
         count, wish = int(numbered[1]), wish[numbered.end() :]
     if not 1 <= count <= 16:
-        raise BadRequest(f"--gpu {text!r} asks for {count} GPUs.", "Ask for 1 to 16, e.g. 8xA100.")
+        raise BadRequest(
+            tr("--gpu {text} asks for {number} GPUs.", text=repr(text), number=count),
+            tr("Ask for 1 to 16, e.g. 8xA100."),
+        )
     mig = _SLICE.search(wish)
     bare = _SLICE.sub("", wish)
     size = _MEMORY.search(bare)
@@ -101,15 +105,18 @@ def gpus_like(text: str, vram_bytes: int | None = None) -> tuple[Gpu, ...]:
     named = re.sub(r"\b(nvidia|geforce|tesla)\b", "", bare, flags=re.IGNORECASE).strip()
     found = next((model for model in GPU_MODELS if _key(model.name) in (_key(named), _key(f"RTX {named}"))), None)
     if found is None:
-        raise BadRequest(f"The GPU {text!r} is not in the table.", _near(named))
+        raise BadRequest(tr("The GPU {text} is not in the table.", text=repr(text)), _near(named))
     gib = int(mig[2]) if mig else int(size[1]) if size else found.memory_gib[-1]
     if not mig and gib not in found.memory_gib:
-        sizes = " or ".join(map(str, found.memory_gib))
-        raise BadRequest(f"A {found.name} has {sizes} GB, not {gib}.", "Leave the size out, or give --vram.")
+        sizes = tr(" or ").join(map(str, found.memory_gib))
+        raise BadRequest(
+            tr("A {name} has {sizes} GB, not {gib}.", name=found.name, sizes=sizes, gib=gib),
+            tr("Leave the size out, or give --vram."),
+        )
     total = vram_bytes or gib * GIB
     name = f"NVIDIA {found.name}{f' MIG {mig[1]}g.{mig[2]}gb' if mig else ''}"
     if found.unified:
-        shared = Unknown("it shares the host's memory")
+        shared = Unknown(mark("it shares the host's memory"))
         return tuple(
             Gpu(index, f"simulated-{index}", name, shared, shared, shared, 0, 0, shared_memory=True)
             for index in range(count)
@@ -127,6 +134,7 @@ def _near(name: str) -> str:
     by_key = {_key(model.name): model.name for model in GPU_MODELS}
     near = get_close_matches(_key(name), list(by_key), n=3, cutoff=0.5)
     known = ", ".join(model.name for model in GPU_MODELS)
-    return (f"Did you mean {', '.join(by_key[key] for key in near)}? " if near else "") + (
-        f"Known: {known}. For another one give --vram, e.g. --vram 12GB."
+    return sentences(
+        tr("Did you mean {names}?", names=", ".join(by_key[key] for key in near)) if near else "",
+        tr("Known: {names}. For another one give --vram, e.g. --vram 12GB.", names=known),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fsgr_tui.core.calibration import Calibration, MemoryLine
 from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Gpu, Machine
 from fsgr_tui.core.plan import GpuFit, MemoryPlan
 from fsgr_tui.core.situation import Situation
@@ -108,7 +109,7 @@ def memory_plan(situation: Situation) -> MemoryPlan:
     rows = tuple(_fit(gpu, machine, tower, realtime, precomputed, lines, labels=intent.labels) for gpu in machine.gpus)
     best = best_gpu(machine)
     row = rows[machine.gpus.index(best)] if best is not None else None
-    none = Unknown(machine.gpu_report.message or "no GPU")
+    none = Unknown(machine.gpu_report.message or tr("no GPU"))
     return MemoryPlan(
         realtime=realtime,
         precomputed=precomputed,
@@ -162,10 +163,10 @@ def _fit(
 def _note(gpu: Gpu, *, known: bool) -> str:
     notes = []
     if gpu.mig:
-        notes.append("MIG slice")
+        notes.append(tr("MIG slice"))
     if gpu.shared_memory and known:
-        notes.append("unified memory: what the host has available, shared with the loader")
+        notes.append(tr("unified memory: what the host has available, shared with the loader"))
     used = gpu.used_elsewhere_bytes
     if isinstance(used, int) and used >= GIB:
-        notes.append(f"{format_gib(used)} used by processes not visible from here")
-    return "; ".join(notes)
+        notes.append(tr("{size} used by processes not visible from here", size=format_gib(used)))
+    return tr("; ").join(notes)

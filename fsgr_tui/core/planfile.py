@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.plan import Plan, Step
 from fsgr_tui.core.units import format_bytes, format_duration, format_gib, printable
 
@@ -50,12 +51,15 @@ def write(plan: Plan) -> str:
 
 def _lines(plan: Plan) -> Iterator[str]:
     verdict, choice = plan.recommendation, plan.recommendation.choice
-    yield "# A plan of fsgr-tui. Run it with `fsgr-tui run FILE`; change what you like, the steps are plain commands."
-    yield from _comment(f"{verdict.mode.upper()}. {verdict.reason} {verdict.certainty}")
+    yield from _comment(
+        tr("A plan of fsgr-tui. Run it with `fsgr-tui run FILE`; change what you like, the steps are plain commands."),
+        wrap=False,
+    )
+    yield from _comment(sentences(f"{verdict.mode.upper()}.", verdict.reason, verdict.certainty))
     if plan.simulated:
-        yield from _comment(f"SIMULATED, not this machine: {'; '.join(plan.simulated)}.")
+        yield from _comment(tr("SIMULATED, not this machine: {simulated}.", simulated=tr("; ").join(plan.simulated)))
     for warning in verdict.warnings:
-        yield from _comment(f"Mind: {warning}")
+        yield from _comment(tr("Mind: {warning}", warning=warning))
     yield ""
     yield f"schema = {_text(PLANFILE_SCHEMA)}"
     yield ""
@@ -77,7 +81,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"cache = {_text(verdict.cache)}"
     if not plan.commands:
         yield ""
-        yield from _comment("Neither way works here, so there are no steps.")
+        yield from _comment(tr("Neither way works here, so there are no steps."))
     for step in plan.commands:
         yield ""
         yield from _step(plan, step)
@@ -102,18 +106,32 @@ def _step(plan: Plan, step: Step) -> Iterator[str]:
 def _about(plan: Plan, name: str) -> str:
     time, memory = plan.time, plan.memory
     if name.startswith("extract-pixels"):
-        return f"About {format_duration(time.pixels_extraction.likely)} ({time.pixels_extraction.basis})."
+        return tr(
+            "About {pixels_extraction} ({basis}).",
+            pixels_extraction=format_duration(time.pixels_extraction.likely),
+            basis=tr(time.pixels_extraction.basis),
+        )
     if name.startswith("extract"):
-        return f"About {format_duration(time.extraction.likely)} ({time.extraction.basis})."
+        return tr(
+            "About {extraction} ({basis}).",
+            extraction=format_duration(time.extraction.likely),
+            basis=tr(time.extraction.basis),
+        )
     if name.startswith("train") and plan.recommendation.mode == "precomputed":
         epoch, need = time.precomputed_epoch, memory.precomputed
-        return (
-            f"About {format_duration(epoch.likely)} an epoch ({epoch.basis}), {format_gib(need.likely)} of GPU memory."
+        return tr(
+            "About {epoch} an epoch ({basis}), {need} of GPU memory.",
+            epoch=format_duration(epoch.likely),
+            basis=tr(epoch.basis),
+            need=format_gib(need.likely),
         )
     if name == "first-look" or name.startswith("train"):
         epoch, need = time.realtime_epoch, memory.realtime
-        return (
-            f"About {format_duration(epoch.likely)} an epoch ({epoch.basis}), {format_gib(need.likely)} of GPU memory."
+        return tr(
+            "About {epoch} an epoch ({basis}), {need} of GPU memory.",
+            epoch=format_duration(epoch.likely),
+            basis=tr(epoch.basis),
+            need=format_gib(need.likely),
         )
     return ""
 
@@ -187,36 +205,48 @@ def read(text: str) -> PlanFile:
         document: dict[str, Any] = toml.loads(text)
     except ValueError as error:  # both readers' errors are ValueErrors
         # A value that breaks off is only noticed at the end, which the readers name without its line.
-        where = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
+        last = tr("at the end, line {line}", line=len(text.splitlines()))
+        where = str(error).replace("at end of document", last)
         raise BadRequest(
-            f"The plan file is no valid TOML: {where}.", "Mend that place, or save the plan again."
+            tr("The plan file is no valid TOML: {where}.", where=where), tr("Mend that place, or save the plan again.")
         ) from None
     schema = document.get("schema")
     if schema != PLANFILE_SCHEMA:
-        said = "has no schema" if schema is None else f"has the schema {schema!r}"
+        wanted = repr(PLANFILE_SCHEMA)
         raise BadRequest(
-            f"The plan file {said}, not {PLANFILE_SCHEMA!r}.", "Save it with `fsgr-tui plan --out plan.toml`."
+            tr("The plan file has no schema, not {wanted}.", wanted=wanted)
+            if schema is None
+            else tr("The plan file has the schema {schema}, not {wanted}.", schema=repr(schema), wanted=wanted),
+            tr("Save it with `fsgr-tui plan --out plan.toml`."),
         )
-    _refuse_unknown(document, _TOP_KEYS, "the plan file")
+    _refuse_unknown(document, _TOP_KEYS, tr("the plan file"))
     entries = document.get("step", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise BadRequest("`step` is no list of tables.", "Write every step under [[step]].")
+        raise BadRequest(tr("`step` is no list of tables."), tr("Write every step under [[step]]."))
     if not entries:
-        raise BadRequest("The plan file has no [[step]], so there is nothing to run.", "Look at the plan's verdict.")
+        raise BadRequest(
+            tr("The plan file has no [[step]], so there is nothing to run."), tr("Look at the plan's verdict.")
+        )
     steps = [_read_step(entry, number) for number, entry in enumerate(entries, 1)]
     return PlanFile(_ordered(steps))
 
 
 def _read_step(entry: dict[str, Any], number: int) -> PlanStep:
-    where = f"step {number}"
+    where = tr("step {number}", number=number)
     name = entry.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BadRequest(f"{where}: `name` is {_said(name)}.", "Give it letters, digits, dots, dashes and underscores.")
-    where = f"step {number} ({name})"
+        raise BadRequest(
+            tr("{where}: `name` is {said}.", where=where, said=_said(name)),
+            tr("Give it letters, digits, dots, dashes and underscores."),
+        )
+    where = tr("step {number} ({name})", number=number, name=name)
     _refuse_unknown(entry, _STEP_KEYS, where)
     argv = _words(entry, "argv", where)
     if not argv or not argv[0]:
-        raise BadRequest(f"{where}: `argv` is empty.", 'Write a command, e.g. argv = ["fsgr-tui", "check", "F.hdf5"].')
+        raise BadRequest(
+            tr("{where}: `argv` is empty.", where=where),
+            tr('Write a command, e.g. argv = ["fsgr-tui", "check", "F.hdf5"].'),
+        )
     return PlanStep(name, argv, _words(entry, "needs", where), _words(entry, "outputs", where))
 
 
@@ -225,20 +255,21 @@ def _words(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     words = [_word(each) for each in value] if isinstance(value, list) else [None]
     if None in words:
         raise BadRequest(
-            f"{where}: `{key}` is {_said(value)}, not a list of strings.", f'Write {key} = ["...", "..."].'
+            tr("{where}: `{key}` is {said}, not a list of strings.", where=where, key=key, said=_said(value)),
+            tr('Write {key} = ["...", "..."].', key=key),
         )
     return tuple(word for word in words if word is not None)
 
 
 def _said(value: Any) -> str:
-    return "missing" if value is None else repr(value)
+    return tr("missing") if value is None else repr(value)
 
 
 def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in known:
-            near = did_you_mean(key, list(known)) or f"Known: {', '.join(known)}."
-            raise BadRequest(f"{where} has a key {key!r} that nothing reads.", near)
+            near = did_you_mean(key, list(known)) or tr("Known: {names}.", names=", ".join(known))
+            raise BadRequest(tr("{where} has a key {key} that nothing reads.", where=where, key=repr(key)), near)
 
 
 def _ordered(steps: list[PlanStep]) -> tuple[PlanStep, ...]:
@@ -246,19 +277,25 @@ def _ordered(steps: list[PlanStep]) -> tuple[PlanStep, ...]:
     names = [step.name for step in steps]
     for name in names:
         if names.count(name) > 1:
-            raise BadRequest(f"Two steps are called {name!r}.", "Give every [[step]] its own name.")
+            raise BadRequest(
+                tr("Two steps are called {name}.", name=repr(name)), tr("Give every [[step]] its own name.")
+            )
     for step in steps:
         for need in step.needs:
             if need not in names:
-                near = did_you_mean(need, names) or f"Steps: {', '.join(names)}."
-                raise BadRequest(f"Step {step.name} needs {need!r}, which is no step.", near)
+                near = did_you_mean(need, names) or tr("Steps: {names}.", names=", ".join(names))
+                raise BadRequest(
+                    tr("Step {name} needs {need}, which is no step.", name=step.name, need=repr(need)), near
+                )
     done: list[PlanStep] = []
     left = list(steps)
     while left:
         ready = next((step for step in left if all(need in {each.name for each in done} for need in step.needs)), None)
         if ready is None:
             circle = ", ".join(step.name for step in left)
-            raise BadRequest(f"The steps {circle} need each other in a circle.", "Take one `needs` away.")
+            raise BadRequest(
+                tr("The steps {circle} need each other in a circle.", circle=circle), tr("Take one `needs` away.")
+            )
         done.append(ready)
         left.remove(ready)
     return tuple(done)

@@ -9,6 +9,7 @@ import msgspec
 from fsgr_tui.core.calibration import Calibration
 from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.gpus import gpus_like
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Disk, Gpu, Machine
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.timing import best_gpu
@@ -69,7 +70,7 @@ class Situation(msgspec.Struct, frozen=True):
 
     def with_gpu_memory(self, free_bytes: int) -> Situation:
         """The same situation with other free memory on its GPU; one of unknown make where there is none."""
-        gpu = self.gpu or msgspec.structs.replace(gpus_like("RTX 3090")[0], name="a GPU")
+        gpu = self.gpu or msgspec.structs.replace(gpus_like("RTX 3090")[0], name=tr("a GPU"))
         one = msgspec.structs.replace(gpu, memory_free_bytes=free_bytes, shared_memory=False)
         report = msgspec.structs.replace(self.machine.gpu_report, status="ok", gpus=(one,))
         return msgspec.structs.replace(self, machine=msgspec.structs.replace(self.machine, gpu_report=report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.decision import Decision, model_file
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import Intent, Step
 
 DEFAULT_IMAGE_ROOT = "datasets/coco/images"
@@ -42,7 +43,9 @@ def commands(decision: Decision, *, keep_all: bool) -> tuple[Step, ...]:
         return _pixel_steps(decision) if decision.cache else (_realtime(decision),)
     models = [tower.name for tower in decision.facts.situation.towers]
     if len(models) == 1 or not keep_all:
-        note = "" if len(models) == 1 else f"One model's file at a time: delete it, then plan {models[1]}."
+        note = (
+            "" if len(models) == 1 else tr("One model's file at a time: delete it, then plan {model}.", model=models[1])
+        )
         return _precomputed(decision, models[0], "", note)
     return tuple(step for name in models for step in _precomputed(decision, name, f"-{name.lower()}", ""))
 
@@ -80,7 +83,7 @@ def _realtime(
         "--annotation-folder", ANNOTATION_FOLDER, "--batch-size", str(batch),
         *_length(situation.intent, epochs), *(("--exp-name", exp_name) if exp_name else ()),
     )  # fmt: skip
-    note = "To see the loss fall; its curve is not comparable with the later ones." if epochs else ""
+    note = tr("To see the loss fall; its curve is not comparable with the later ones.") if epochs else ""
     return Step(name, argv, (), ("checkpoints",), note)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.dataset import SplitFacts
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.machine import Disk
 from fsgr_tui.core.plan import FilesystemNeed, ItemKind, Rung, Storage, StorageItem
 from fsgr_tui.core.situation import Situation
@@ -108,7 +109,7 @@ def rung(situation: Situation, stored: Stored) -> Rung:
 
 def need_on_features_disk(situation: Situation, stored: tuple[Stored, ...]) -> FilesystemNeed:
     """What the features' file system has to hold, with these feature files."""
-    return _need(items_of(situation, stored), situation.features_disk)
+    return _need(situation, items_of(situation, stored), situation.features_disk)
 
 
 def items_of(situation: Situation, stored: tuple[Stored, ...]) -> list[StorageItem]:
@@ -124,17 +125,17 @@ def items_of(situation: Situation, stored: tuple[Stored, ...]) -> list[StorageIt
     published = any(name in coco.SPLITS for name in dataset.split_names)
     items += [
         StorageItem(
-            "annotations",
+            tr("annotations"),
             features_on,
             Estimate(0, ANNOTATION_BYTES if published else 0, ANNOTATION_BYTES, "bytes", "guess"),
-            note="captions, id files, vocabulary, text embeddings",
+            note=tr("captions, id files, vocabulary, text embeddings"),
             kind="annotations",
         ),
         StorageItem(
-            "checkpoints",
+            tr("checkpoints"),
             features_on,
             checkpoint_bytes(situation.intent.epochs, situation.intent.runs),
-            note="of one experiment, capped at five; uncapped up to the upper end",
+            note=tr("of one experiment, capped at five; uncapped up to the upper end"),
             kind="checkpoints",
             files=NAMED_CHECKPOINTS + 1,
         ),
@@ -146,11 +147,13 @@ def _images(split: SplitFacts, mount: str) -> StorageItem:
     here = split.found > 0
     size = float(split.image_bytes)
     return StorageItem(
-        f"images {split.name}",
+        tr("images {split}", split=split.name),
         mount,
         Estimate.exact(size, "bytes") if here else Estimate.around(size, 0.05, "bytes", "table"),
         split.image_bytes if here else 0,
-        f"{split.images:,} images" + ("" if here else ", not here yet"),
+        trn("{count:,} image", "{count:,} images", split.images)
+        if here
+        else trn("{count:,} image, not here yet", "{count:,} images, not here yet", split.images),
         "images",
         0 if here else split.images,
     )
@@ -159,10 +162,10 @@ def _images(split: SplitFacts, mount: str) -> StorageItem:
 def _features(situation: Situation, file: Stored, mount: str) -> list[StorageItem]:
     shape, images = file.shape, file.images(situation)
     named = f" {shape.tower.name}" if len(situation.towers) > 1 else ""
-    what = "pixels" if shape.stage == "pixels" else "features"
+    what = mark("pixels {split}") if shape.stage == "pixels" else mark("features {split}")
     items = [
         StorageItem(
-            f"{what} {split.name}{named}",
+            tr(what, split=f"{split.name}{named}"),
             mount,
             Estimate.exact(shape.feature_bytes(split.images), "bytes"),
             note=f"{split.images:,} x {shape.words}",
@@ -175,12 +178,14 @@ def _features(situation: Situation, file: Stored, mount: str) -> list[StorageIte
     head = Estimate(300 * keys, HDF5_BYTES_PER_KEY * keys, HDF5_BYTES_PER_KEY * keys, "bytes", "measured")
     return [
         *items,
-        StorageItem(f"HDF5 keys{named}", mount, head, note=f"{keys:,} keys", kind="features", files=1),
         StorageItem(
-            f"while publishing{named}",
+            tr("HDF5 keys") + named, mount, head, note=tr("{keys:,} keys", keys=keys), kind="features", files=1
+        ),
+        StorageItem(
+            tr("while publishing") + named,
             mount,
             Estimate.exact(temporary_bytes(images), "bytes"),
-            note="the file's head copied aside, and the ledger; gone afterwards",
+            note=tr("the file's head copied aside, and the ledger; gone afterwards"),
             kind="temporary",
             files=_FILES_OF_A_BUILD - 1,
         ),
@@ -193,7 +198,8 @@ def _unpacking(splits: tuple[SplitFacts, ...], mount: str) -> StorageItem | None
     if not sizes:
         return None
     size = Estimate.exact(max(sizes), "bytes")
-    return StorageItem("largest zip", mount, size, note="while unpacking; gone afterwards", kind="temporary", files=1)
+    note = tr("while unpacking; gone afterwards")
+    return StorageItem(tr("largest zip"), mount, size, note=note, kind="temporary", files=1)
 
 
 def breakdown(situation: Situation, stored: tuple[Stored, ...]) -> Storage:
@@ -202,11 +208,11 @@ def breakdown(situation: Situation, stored: tuple[Stored, ...]) -> Storage:
     disks = [situation.features_disk]
     if not situation.one_disk:
         disks.insert(0, situation.images_disk)
-    needs = tuple(_need(items, disk) for disk in disks)
+    needs = tuple(_need(situation, items, disk) for disk in disks)
     items += [
         StorageItem(
-            "reserve", need.mount, Estimate.exact(need.reserve_bytes, "bytes"),
-            note="2 % and 5 GB that should stay free", kind="reserve",
+            tr("reserve"), need.mount, Estimate.exact(need.reserve_bytes, "bytes"),
+            note=tr("2 % and 5 GB that should stay free"), kind="reserve",
         )
         for need in needs
         if need.reserve_bytes
@@ -214,9 +220,9 @@ def breakdown(situation: Situation, stored: tuple[Stored, ...]) -> Storage:
     return Storage(tuple(items), needs)
 
 
-def _need(items: list[StorageItem], disk: Disk) -> FilesystemNeed:
+def _need(situation: Situation, items: list[StorageItem], disk: Disk) -> FilesystemNeed:
     here = [item for item in items if item.filesystem == disk.mount]
-    need = round(_peak(here))
+    need = round(_peak(here, _unpacking(situation.dataset.splits, disk.mount)))
     files = sum(item.files for item in here)
     reserve = reserve_bytes(need)
     judged = FilesystemNeed(
@@ -227,13 +233,13 @@ def _need(items: list[StorageItem], disk: Disk) -> FilesystemNeed:
     return msgspec.structs.replace(judged, fits=True if need == 0 else fits)
 
 
-def _peak(items: list[StorageItem]) -> float:
+def _peak(items: list[StorageItem], zip_item: StorageItem | None) -> float:
     """The most that lies there at once: the images beside their zip, or later everything beside a file being published."""
 
     def more(*kinds: ItemKind) -> float:
         return sum(item.bytes.likely - item.present_bytes for item in items if item.kind in kinds)
 
-    zips = max((item.bytes.likely for item in items if item.name == "largest zip"), default=0.0)
-    publishing = [item.bytes.likely for item in items if item.kind == "temporary" and item.name != "largest zip"]
+    zips = zip_item.bytes.likely if zip_item in items and zip_item is not None else 0.0
+    publishing = [item.bytes.likely for item in items if item.kind == "temporary" and item != zip_item]
     everything = more("images", "features", "annotations", "checkpoints") + max(publishing, default=0.0)
     return max(more("images") + zips, everything)

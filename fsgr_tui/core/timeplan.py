@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fsgr_tui.core import timing
 from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.plan import ModelPlan, TimePlan
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.tower import FeatureShape, Tower
 from fsgr_tui.core.units import Estimate, Unknown
 
-SAVES_NOTHING = Unknown("precomputing saves no time here")
+SAVES_NOTHING = Unknown(mark("precomputing saves no time here"))
 
 
 def time_plan(situation: Situation, alone: Tower | None = None) -> TimePlan:

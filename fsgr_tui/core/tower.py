@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.language import tr
 
 Grid = Literal["7x7", "native", "7x7-112px", "8x8"]
 Dtype = Literal["float16", "float32"]
@@ -175,26 +176,36 @@ class FeatureShape(msgspec.Struct, frozen=True):
         """
         if self.grid == "7x7-112px" and self.tower.family != "vit":
             raise BadRequest(
-                f"The grid 7x7-112px needs a ViT, and {self.tower.name} is a ResNet.",
-                "Use --grid 7x7 or --grid native.",
+                tr("The grid 7x7-112px needs a ViT, and {name} is a ResNet.", name=self.tower.name),
+                tr("Use --grid 7x7 or --grid native."),
             )
         if self.stage in ("projected", "labels") and self.tower.family != "vit":
             raise BadRequest(
-                f"--stage {self.stage} needs a ViT, and {self.tower.name} is a ResNet.", "Use --stage post-ln_post."
+                tr("--stage {stage} needs a ViT, and {name} is a ResNet.", stage=self.stage, name=self.tower.name),
+                tr("Use --stage post-ln_post."),
             )
         if self.global_token and (self.tower.family != "vit" or self.stage in ("pixels", "labels")):
             raise BadRequest(
-                f"There is no class token to store for {self.tower.name} at --stage {self.stage}.",
-                "Leave --global-token out.",
+                tr(
+                    "There is no class token to store for {name} at --stage {stage}.",
+                    name=self.tower.name,
+                    stage=self.stage,
+                ),
+                tr("Leave --global-token out."),
             )
         if self.stage == "labels" and self.grid != "native":
             raise BadRequest(
-                "Patch labels belong to the native grid; indices cannot be averaged.", "Use --grid native."
+                tr("Patch labels belong to the native grid; indices cannot be averaged."), tr("Use --grid native.")
             )
         if self.stage != "pixels" and self.side > self.native_side:
             raise BadRequest(
-                f"{self.tower.name} gives {self.native_side}x{self.native_side} tokens, fewer than --grid {self.grid} asks for.",
-                "Use --grid native.",
+                tr(
+                    "{name} gives {native_side}x{native_side} tokens, fewer than --grid {grid} asks for.",
+                    name=self.tower.name,
+                    native_side=self.native_side,
+                    grid=self.grid,
+                ),
+                tr("Use --grid native."),
             )
         return self
 
@@ -221,8 +232,8 @@ def find_tower(name: str, configs: dict[str, Tower] | None = None) -> Tower:
     by_lower = {known.lower(): tower for known, tower in towers.items()}
     found = by_lower.get(spelled.lower())
     if found is None:
-        near = did_you_mean(spelled, list(towers)) or f"Known without open_clip: {', '.join(KNOWN)}."
-        raise BadRequest(f"Unknown CLIP model {name!r}.", near)
+        near = did_you_mean(spelled, list(towers)) or tr("Known without open_clip: {names}.", names=", ".join(KNOWN))
+        raise BadRequest(tr("Unknown CLIP model {name}.", name=repr(name)), near)
     return found
 
 

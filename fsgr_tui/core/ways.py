@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from fsgr_tui.core.decision import Decision, file_of, pixel_file
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import FilesystemNeed, WayName, WayPlan
 from fsgr_tui.core.storage import need_on_features_disk
 from fsgr_tui.core.units import Estimate
 
-EXACT_REALTIME = "Exact: CLIP runs in every step, so anything in it can be trained."
-EXACT_FROZEN = "Exact for a frozen CLIP, up to float16 storage (2e-4 relative)."
-EXACT_FROZEN_32 = "Exact for a frozen CLIP."
-ANOTHER_MODEL = "Another model: adapters and prompts inside CLIP cannot be trained on its stored output (0.23 relative off at the start)."
-EXACT_PIXELS = (
+EXACT_REALTIME = mark("Exact: CLIP runs in every step, so anything in it can be trained.")
+EXACT_FROZEN = mark("Exact for a frozen CLIP, up to float16 storage (2e-4 relative).")
+EXACT_FROZEN_32 = mark("Exact for a frozen CLIP.")
+ANOTHER_MODEL = mark(
+    "Another model: adapters and prompts inside CLIP cannot be trained on its stored output (0.23 relative off at the start)."
+)
+EXACT_PIXELS = mark(
     "Exact, also for adapters and prompts inside CLIP: the resized picture is all that stays the same while they train."
 )
 
@@ -42,7 +45,7 @@ def way_plans(decision: Decision) -> tuple[WayPlan, ...]:
             name, fits, stored, need.need_bytes + need.reserve_bytes, *times,
             memory.precomputed if precomputed else memory.realtime,
             memory.precomputed_batch if precomputed else memory.realtime_batch,
-            exactness != ANOTHER_MODEL, exactness,
+            exactness != ANOTHER_MODEL, tr(exactness),
         )  # fmt: skip
 
     return (

@@ -7,12 +7,12 @@ import msgspec
 from fsgr_tui.core.coco import DATASETS
 from fsgr_tui.core.errors import BadRequest, did_you_mean
 from fsgr_tui.core.gpus import gpus_like
-from fsgr_tui.core.machine import Gpu, GpuReport, Machine
+from fsgr_tui.core.language import tr
+from fsgr_tui.core.machine import NOT_ASKED_SIMULATED, Gpu, GpuReport, Machine
 from fsgr_tui.core.timing import best_gpu
 from fsgr_tui.core.units import GIB, Unknown, format_bytes, format_gib, parse_size
 
 NO_GPU = "none"
-NOT_ASKED = Unknown("not asked: the free space is simulated")
 
 
 class WhatIf(msgspec.Struct, frozen=True):
@@ -46,20 +46,22 @@ class WhatIf(msgspec.Struct, frozen=True):
         """What is simulated, one line each."""
         lines = []
         if self.gpu == NO_GPU:
-            lines.append("no GPU")
+            lines.append(tr("no GPU"))
         elif self.gpu:
             gpus = gpus_like(self.gpu, self.vram_bytes)
             size = gpus[0].memory_total_bytes
-            each = format_gib(size) if isinstance(size, int) else "unified memory"
+            each = format_gib(size) if isinstance(size, int) else tr("unified memory")
             lines.append(
-                f"GPU: {len(gpus)} x {gpus[0].name}, {each}" if len(gpus) > 1 else f"GPU: {gpus[0].name}, {each}"
+                tr("GPU: {number} x {name}, {size}", number=len(gpus), name=gpus[0].name, size=each)
+                if len(gpus) > 1
+                else tr("GPU: {name}, {size}", name=gpus[0].name, size=each)
             )
         elif self.vram:
-            lines.append(f"GPU memory: {format_gib(self.vram_bytes or 0)}")
+            lines.append(tr("GPU memory: {size}", size=format_gib(self.vram_bytes or 0)))
         if self.disk_free:
-            lines.append(f"disk: {format_bytes(parse_size(self.disk_free))} free")
+            lines.append(tr("disk: {size} free", size=format_bytes(parse_size(self.disk_free))))
         if self.dataset:
-            lines.append(f"data set: {self.dataset}, by its published counts")
+            lines.append(tr("data set: {name}, by its published counts", name=self.dataset))
         return tuple(lines)
 
     def checked(self) -> WhatIf:
@@ -69,17 +71,17 @@ class WhatIf(msgspec.Struct, frozen=True):
             BadRequest: a size is none, or the GPU or the data set is not known; the message lists near names.
         """
         if self.dataset and self.dataset not in DATASETS:
-            near = did_you_mean(self.dataset, list(DATASETS)) or f"Known: {', '.join(DATASETS)}."
-            raise BadRequest(f"The data set {self.dataset!r} is not known.", near)
+            near = did_you_mean(self.dataset, list(DATASETS)) or tr("Known: {names}.", names=", ".join(DATASETS))
+            raise BadRequest(tr("The data set {name} is not known.", name=repr(self.dataset)), near)
         if self.vram and self.gpu == NO_GPU:
-            raise BadRequest("--gpu none has no --vram.", "Leave one of them out.")
+            raise BadRequest(tr("--gpu none has no --vram."), tr("Leave one of them out."))
         for flag, size in (("--vram", self.vram), ("--disk-free", self.disk_free)):
             try:
                 known = parse_size(size) if size else GIB
             except BadRequest as problem:
                 raise BadRequest(f"{flag} {problem.what}", problem.fix) from None
             if flag == "--vram" and known < GIB // 4:
-                raise BadRequest(f"--vram {size} is less than any GPU has.", "Write it like 24GB.")
+                raise BadRequest(tr("--vram {size} is less than any GPU has.", size=size), tr("Write it like 24GB."))
         _ = self.words
         return self
 
@@ -91,13 +93,16 @@ def simulated(machine: Machine, what_if: WhatIf) -> Machine:
         total = [disk.total_bytes for disk in machine.disks if isinstance(disk.total_bytes, int)]
         disks = tuple(
             msgspec.structs.replace(
-                disk, free_bytes=free, total_bytes=max(free, *total) if total else free, quota_bytes=NOT_ASKED
+                disk,
+                free_bytes=free,
+                total_bytes=max(free, *total) if total else free,
+                quota_bytes=Unknown(NOT_ASKED_SIMULATED),
             )
             for disk in machine.disks
         )
         machine = msgspec.structs.replace(machine, disks=disks)
     if what_if.gpu == NO_GPU:
-        return msgspec.structs.replace(machine, gpu_report=GpuReport("none", message="no GPU (simulated)"))
+        return msgspec.structs.replace(machine, gpu_report=GpuReport("none", message=tr("no GPU (simulated)")))
     if what_if.other_gpu:
         gpus = gpus_like(what_if.gpu, what_if.vram_bytes) if what_if.gpu else (_resized(machine, what_if),)
         return msgspec.structs.replace(machine, gpu_report=GpuReport("ok", gpus))
@@ -107,7 +112,7 @@ def simulated(machine: Machine, what_if: WhatIf) -> Machine:
 def _resized(machine: Machine, what_if: WhatIf) -> Gpu:
     """This machine's GPU, or one of unknown make, with other memory and idle."""
     size = what_if.vram_bytes or 0
-    gpu = best_gpu(machine) or Gpu(0, "simulated-0", "a GPU of unknown make", size, size, 0, 0, 0)
+    gpu = best_gpu(machine) or Gpu(0, "simulated-0", tr("a GPU of unknown make"), size, size, 0, 0, 0)
     return msgspec.structs.replace(
         gpu, memory_total_bytes=size, memory_free_bytes=size, memory_used_bytes=0, shared_memory=False
     )
