@@ -12,9 +12,20 @@ from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.cli.train_checkout import TrainCommand
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
-from fsgr_tui.core.training import BASELINES, BEST_BY, MODES, USE_JAVA, Adapters, CaptionerSize, Mode, SelfCritical
+from fsgr_tui.core.training import (
+    BASELINES,
+    BEST_BY,
+    MODES,
+    USE_JAVA,
+    Adapters,
+    CaptionerSize,
+    Mode,
+    SelfCritical,
+    TrainSpec,
+)
 from fsgr_tui.core.units import format_bytes, format_duration, printable
 from fsgr_tui.service import training
+from fsgr_tui.service.training_request import TrainRequest
 
 # Flags of the lab's own script that belong to its model; a pasted line works, and what is left out is said.
 _LAB_VALUES = ("text-embed-path", "labels-path", "beta", "m", "xe-least", "xe-most", "refine-epoch-rl")
@@ -160,7 +171,8 @@ def command(
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(
-        f"{request.mode}: {prepared.needed:,} annotated images, all of them there ({prepared.captions})", sys.stderr
+        f"{request.spec.mode}: {prepared.needed:,} annotated images, all of them there ({prepared.captions})",
+        sys.stderr,
     )
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
@@ -175,7 +187,7 @@ def command(
     return ended.report(follow.follow(run), as_json=as_json, done=_rehearsed if dry_run else _done)
 
 
-def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> training.TrainRequest:
+def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> TrainRequest:
     if mode is None:
         if not features_path and not image_root and not asked["pixels"]:
             raise BadRequest(
@@ -186,24 +198,14 @@ def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict
     # The guide's way A names the image folder in --features-path.
     if mode == "realtime" and not image_root and Path(features_path).is_dir():
         image_root = features_path
-    d_model, heads = asked.pop("d_model"), asked.pop("heads")
-    if d_model % heads:
-        raise BadRequest(f"--d-model {d_model} is no multiple of --heads {heads}.", "Use 512 and 8, or 128 and 4.")
+    d_model = asked.pop("d_model")
     model = ModelChoice(
         **{
             name: asked.pop(name)
-            for name in (
-                "clip_model",
-                "weights",
-                "grid",
-                "dtype",
-                "resize",
-                "precision",
-                "activation",
-                "backend",
-                "device",
-            )
-        }
+            for name in ("clip_model", "weights", "grid", "dtype", "resize", "activation", "backend")
+        },
+        precision=asked["precision"],
+        device=asked["device"],
     )
     critical = SelfCritical(
         epochs=asked.pop("scst_epochs"),
@@ -211,20 +213,16 @@ def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict
         samples=asked.pop("scst_samples"),
         baseline=asked.pop("scst_baseline"),
     )
-    size = CaptionerSize(d_model=d_model, layers=asked.pop("layers"), heads=heads, feed_forward=4 * d_model)
-    adapters = _adapters(mode, asked)
-    ours = {name: value for name, value in asked.items() if not name.startswith("lab_") and name != "hdf5_flag"}
-    return training.TrainRequest(
-        mode=mode,
-        features=features_path,
-        image_root=image_root,
-        model=model,
-        adapters=adapters,
-        critical=critical,
-        size=size,
-        shown=("fsgr-tui", *sys.argv[1:]),
-        **ours,
+    size = CaptionerSize(
+        d_model=d_model, layers=asked.pop("layers"), heads=asked.pop("heads"), feed_forward=4 * d_model
     )
+    adapters = _adapters(mode, asked)
+    splits, java = asked.pop("splits"), asked.pop("java")
+    ours = {name: value for name, value in asked.items() if not name.startswith("lab_") and name != "hdf5_flag"}
+    spec = TrainSpec(
+        mode=mode, features=features_path, model=model, adapters=adapters, critical=critical, size=size, **ours
+    )
+    return TrainRequest(spec=spec, image_root=image_root, splits=splits, java=java, shown=("fsgr-tui", *sys.argv[1:]))
 
 
 def _adapters(mode: Mode, asked: dict[str, Any]) -> Adapters | None:

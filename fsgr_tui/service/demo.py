@@ -13,14 +13,14 @@ from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.tower import FeatureShape, find_tower
-from fsgr_tui.core.training import MODES, CaptionerSize, Mode
+from fsgr_tui.core.training import MODES, CaptionerSize, Mode, TrainSpec
 from fsgr_tui.features.check import CheckReport
 from fsgr_tui.service import training
 from fsgr_tui.service.checking import CheckRequest
 from fsgr_tui.service.extraction import ExtractRequest, default_workers
 from fsgr_tui.service.markdown import Rows
 from fsgr_tui.service.model_choice import require_packages
-from fsgr_tui.service.training import TrainRequest
+from fsgr_tui.service.training_request import TrainRequest
 
 GUIDE_SPEED_UP = "3-5x"
 """Of section 1 of the guide."""
@@ -96,13 +96,15 @@ class Demo(msgspec.Struct, frozen=True):
 
     def training(self, mode: Mode, *, control: bool = False) -> TrainRequest:
         """The same short training in either mode; as a control, with the images' features exchanged."""
-        return TrainRequest(
-            mode=mode, annotation_folder=self.annotations, features=self.features, image_root=self.image_root, splits=SPLITS,
-            model=self.model, output=f"{self.root}/checkpoints", exp_name=f"demo_{CONTROL if control else mode}", size=_SIZE,
-            epochs=_EPOCHS[mode], batch_size=_BATCH, learning_rate=1e-3, warmup=40, beam=3, java="never",
+        spec = TrainSpec(
+            mode=mode, annotation_folder=self.annotations, features=self.features, model=self.model,
+            output=f"{self.root}/checkpoints", exp_name=f"demo_{CONTROL if control else mode}", size=_SIZE,
+            epochs=_EPOCHS[mode], batch_size=_BATCH, learning_rate=1e-3, warmup=40, beam=3,
             workers=default_workers() if mode == "realtime" else 0, shuffle_images=control, overwrite=True,
-            shown=("fsgr-tui", "demo"),
         )  # fmt: skip
+        return TrainRequest(
+            spec=spec, image_root=self.image_root, splits=SPLITS, java="never", shown=("fsgr-tui", "demo")
+        )
 
 
 class DemoResult(msgspec.Struct, frozen=True):

@@ -53,6 +53,7 @@ from fsgr_tui.service.preflight_data import (
     weights_findings,
 )
 from fsgr_tui.service.selection import select_images
+from fsgr_tui.service.training_request import TrainRequest
 
 _RUN_FOLDER_BYTES = 10_000_000
 """What a run folder takes at the most beside its log: the list of 123,287 images is 9 MB."""
@@ -87,23 +88,24 @@ def preflight_extract(request: extraction.ExtractRequest, probes: Probes = LOCAL
     return PreflightReport.of("extract", rows)
 
 
-def preflight_train(request: training.TrainRequest, probes: Probes = LOCAL) -> PreflightReport:
+def preflight_train(request: TrainRequest, probes: Probes = LOCAL) -> PreflightReport:
     """All findings about a planned training with the built-in captioner."""
-    realtime = request.mode == "realtime"
+    spec = request.spec
+    realtime = spec.mode == "realtime"
     with ThreadPoolExecutor(3, "preflight") as pool:
         computing = pool.submit(_gpus_and_torch, probes)
         login = pool.submit(probes.login)
-        weights = pool.submit(_tower_findings, request.model, probes) if realtime else None
-        annotated = caption_findings(Path(request.annotation_folder))
+        weights = pool.submit(_tower_findings, spec.model, probes) if realtime and spec.model else None
+        annotated = caption_findings(Path(spec.annotation_folder))
         rows = annotated.findings
         if weights:
             rows += weights.result()
-        if request.pixels:
-            rows += feature_findings(Path(request.pixels), annotated)
+        if spec.pixels:
+            rows += feature_findings(Path(spec.pixels), annotated)
         elif realtime and request.image_root:
             rows += realtime_findings(request.image_root, request.splits or coco.KARPATHY_SPLITS, annotated)
-        elif request.features:
-            rows += feature_findings(Path(request.features), annotated)
+        elif spec.features:
+            rows += feature_findings(Path(spec.features), annotated)
         packages = TOWER_PACKAGES if realtime else ("torch",)
         rows += _refusals(
             rows,
@@ -112,8 +114,8 @@ def preflight_train(request: training.TrainRequest, probes: Probes = LOCAL) -> P
                 ("request", lambda: training.prepare(request)),
             ),
         )
-        rows += gpu_findings(*computing.result(), device=request.model.device, needs_gpu=False)
-        rows += _host_findings(request.workers, probes)
+        rows += gpu_findings(*computing.result(), device=spec.device, needs_gpu=False)
+        rows += _host_findings(spec.workers, probes)
         rows += run_folder_findings(probes) + login_findings(login.result())
     return PreflightReport.of("train", rows)
 
