@@ -6,7 +6,10 @@ import os
 import sys
 
 from fsgr_tui.cli import text
+from fsgr_tui.core import language
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST
+from fsgr_tui.core.language import tr
+from fsgr_tui.tui.stream import first_environment, shows_unicode
 
 
 def open_screen(image_root: str | None, features_dir: str | None) -> int:
@@ -17,8 +20,13 @@ def open_screen(image_root: str | None, features_dir: str | None) -> int:
     """
     reason = _no_screen()
     if reason:
-        text.echo(f"fsgr-tui: {reason}; `fsgr-tui --plan` tells the same as plain text.", sys.stderr)
+        instead = tr("`fsgr-tui --plan` tells the same as plain text.")
+        text.echo(f"fsgr-tui: {reason} {instead}", sys.stderr)
         return EXIT_BAD_REQUEST
+    if not shows_unicode(sys.stdout, first_environment()):
+        # Chinese would not arrive; nor would the faults that jobs tell in it.
+        os.environ[language.VARIABLE] = language.ENGLISH
+        language.use(language.ENGLISH)
     from fsgr_tui.tui import first_frame
 
     with first_frame.shown():
@@ -28,11 +36,13 @@ def open_screen(image_root: str | None, features_dir: str | None) -> int:
 
 
 def _no_screen() -> str:
-    for stream, name in ((sys.stdin, "input"), (sys.stdout, "output")):
-        if stream is None or not stream.isatty():
-            return f"the screen needs a terminal, and standard {name} is none"
-    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
-        return (
-            f"the screen needs a terminal that can address its cells, and TERM is {os.environ.get('TERM') or 'not set'}"
-        )
+    if sys.stdin is None or not sys.stdin.isatty():
+        return tr("the screen needs a terminal, and standard input is none;")
+    if sys.stdout is None or not sys.stdout.isatty():
+        return tr("the screen needs a terminal, and standard output is none;")
+    term = os.environ.get("TERM", "")
+    if not term:
+        return tr("the screen needs a terminal that can address its cells, and TERM is not set;")
+    if term in ("dumb", "unknown"):
+        return tr("the screen needs a terminal that can address its cells, and TERM is {term};", term=term)
     return ""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from textual import work
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.intent_form import Wanted
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 JOBS_POLL_S = 1.0
 NAMES = ("plan", "run", "jobs", "features", "compare")
 MOVING = (
-    ("Tab", "Next panel or field"),
-    ("arrows", "Move or scroll in it"),
-    ("^p", "All commands by name"),
-    ("^z", "Suspend"),
+    (mark("Tab"), mark("Next panel or field")),
+    (mark("arrows"), mark("Move or scroll in it")),
+    ("^p", mark("All commands by name")),
+    ("^z", mark("Suspend")),
 )
 
 
@@ -58,14 +59,15 @@ class ScreenApp(App[int]):
     DEFAULT_MODE = "plan"
     TITLE = "fsgr-tui"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit"),
-        Binding("1", "place('plan')", "Go to Plan", show=False),
-        Binding("2", "place('run')", "Go to Run", show=False),
-        Binding("3", "place('jobs')", "Go to Jobs", show=False),
-        Binding("4", "place('features')", "Go to Features", show=False),
-        Binding("5", "place('compare')", "Go to Compare", show=False),
-        Binding("T", "other_theme", "Light or dark", show=False),
+        Binding("question_mark", "help", mark("Help"), key_display="?"),
+        Binding("f1", "help", mark("Help"), key_display="F1"),
+        Binding("q", "quit", mark("Quit")),
+        Binding("1", "place('plan')", mark("Go to Plan"), show=False),
+        Binding("2", "place('run')", mark("Go to Run"), show=False),
+        Binding("3", "place('jobs')", mark("Go to Jobs"), show=False),
+        Binding("4", "place('features')", mark("Go to Features"), show=False),
+        Binding("5", "place('compare')", mark("Go to Compare"), show=False),
+        Binding("T", "other_theme", mark("Light or dark"), show=False),
         Binding("ctrl+z", "suspend_process", show=False),
     ]
 
@@ -116,7 +118,7 @@ class ScreenApp(App[int]):
     @property
     def last_words(self) -> tuple[str, ...]:
         """What a user should know after the screen has left: jobs go on."""
-        return tuple(f"{status.name} keeps running: fsgr-tui attach {status.name}" for status in self._seen.running)
+        return tuple(tr("{job} keeps running: fsgr-tui attach {job}", job=status.name) for status in self._seen.running)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own filters, and those for terminals that show less; without colour, nothing may turn into one."""
@@ -125,9 +127,9 @@ class ScreenApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette offers what has a key here, and nothing else."""
-        for active in own_keys(screen):
+        for shown, active in self._keys_of(screen):
             run = partial(self.run_action, active.binding.action, active.node)
-            yield SystemCommand(active.binding.description, f"key {self.get_key_display(active.binding)}", run)
+            yield SystemCommand(tr(active.binding.description), tr("key {key}", key=shown), run)
 
     def on_mount(self) -> None:
         """Follow the jobs."""
@@ -146,7 +148,7 @@ class ScreenApp(App[int]):
 
     def action_help_quit(self) -> None:
         """Say how to leave to one who presses Ctrl-C."""
-        self.notify("q leaves; jobs go on.", markup=False)
+        self.notify(tr("q leaves; jobs go on."), markup=False)
 
     def action_other_theme(self) -> None:
         """Change between dark and light."""
@@ -156,12 +158,29 @@ class ScreenApp(App[int]):
 
     def action_help(self) -> None:
         """Explain what is in front of the user."""
-        from fsgr_tui.tui.screens.asking import Help
+        from fsgr_tui.tui.screens.asking import Dialog, Help
 
-        place = self.screen
-        if isinstance(place, Place):
-            keys = [(self.get_key_display(active.binding), active.binding.description) for active in own_keys(place)]
-            self.push_screen(Help(place.NAME, place.ABOUT, (*keys, *MOVING)))
+        front = self.screen
+        if isinstance(front, (Place, Dialog)):
+            own = [(shown, tr(active.binding.description)) for shown, active in self._keys_of(front)]
+            marked = (*front.MORE_KEYS, *(MOVING if isinstance(front, Place) else ()))
+            keys = (*own, *((tr(key), tr(words)) for key, words in marked))
+            self.push_screen(Help(tr(front.NAME), tr(front.ABOUT), keys))
+
+    def action_command_palette(self) -> None:
+        """Open the palette."""
+        from fsgr_tui.tui.screens.asking import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def _keys_of(self, screen: Screen[Any]) -> list[tuple[str, ActiveBinding]]:
+        """What can be done on a screen, and with which keys."""
+        keys: dict[str, tuple[list[str], ActiveBinding]] = {}
+        for active in own_keys(screen):
+            # One line for all keys of an action.
+            keys.setdefault(active.binding.action, ([], active))[0].append(self.get_key_display(active.binding))
+        return [(" ".join(shown), active) for shown, active in keys.values()]
 
     def on_plan_place_planned(self, message: PlanPlace.Planned) -> None:
         """Hand a new plan on."""
@@ -204,7 +223,7 @@ class ScreenApp(App[int]):
         self._fill_top_lines()
 
     def _show_job(self, name: str) -> None:
-        self.notify(f"Started {printable(name)}", markup=False)
+        self.notify(tr("Started {job}", job=printable(name)), markup=False)
         self._chosen_job = name
         self._place("jobs").point_at(name)
         self._look_at_jobs()
@@ -297,7 +316,7 @@ class ScreenApp(App[int]):
 def _where(plan: Plan) -> tuple[str, ...]:
     """Host, GPUs and data set in a few words."""
     count = len(plan.machine.gpus)
-    gpus = f"{count} GPU{'s' if count > 1 else ''}" if count else "no GPU"
+    gpus = trn("{count} GPU", "{count} GPUs", count) if count else tr("no GPU")
     root = plan.dataset.root.rstrip("/").rpartition("/")[2]
-    where = (plan.machine.host.name, gpus, root or "no images")
-    return ("SIMULATED", *where) if plan.simulated else where
+    where = (plan.machine.host.name, gpus, root or tr("no images"))
+    return (tr("SIMULATED"), *where) if plan.simulated else where

@@ -10,10 +10,16 @@ import contextlib
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Iterator
 from types import FrameType
 
-PLACES = (("1", "Plan"), ("2", "Run"), ("3", "Jobs"), ("4", "Features"), ("5", "Compare"))
+from fsgr_tui.core.language import mark, tr
+
+PLACES = (
+    ("1", mark("Plan")), ("2", mark("Run")), ("3", mark("Jobs")), ("4", mark("Features")), ("5", mark("Compare")),
+)  # fmt: skip
+"""Keys and names, as every place's top line shows them."""
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H"
 # Mouse and paste modes too: the signal may come when Textual has already asked for them.
@@ -47,9 +53,15 @@ def _columns() -> int:
 
 
 def _top_line(width: int) -> str:
-    places = "".join(f" {key} {name} " for key, name in PLACES)
+    places = "".join(f" {key} {tr(name)} " for key, name in PLACES)
     name = " fsgr-tui"
-    return name + places.rjust(width - len(name)) if width > len(name) + len(places) else name
+    room = width - len(name) - _cells(places)
+    return name + " " * room + places if room > 0 else name
+
+
+def _cells(text: str) -> int:
+    # Rich measures text, too, but takes long to import.
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -60,4 +72,4 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 def _put(text: str) -> None:
     # Past Python's buffers, as Textual's driver does: what stands in them would come out of order.
     with contextlib.suppress(OSError):
-        os.write(sys.stdout.fileno(), text.encode("ascii"))
+        os.write(sys.stdout.fileno(), text.encode("utf-8", "replace"))

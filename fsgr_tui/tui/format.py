@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from fsgr_tui.core.job import JobProgress, JobState
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan, Way
 from fsgr_tui.core.units import format_bytes, printable
 
@@ -25,12 +26,16 @@ BAD = "bold #f2777a"
 WAY_A = "#7aa6f0"
 WAY_B = "#5fc8bc"
 
-WAY_WORDS: dict[Way, str] = {"realtime": "REALTIME", "precomputed": "PRECOMPUTED", "none": "NEITHER WAY"}
-WAY_LETTERS: dict[Way, str] = {"realtime": "way A", "precomputed": "way B", "none": "works here"}
+WAY_WORDS: dict[Way, str] = {
+    "realtime": mark("REALTIME"), "precomputed": mark("PRECOMPUTED"), "none": mark("NEITHER WAY"),
+}  # fmt: skip
+WAY_LETTERS: dict[Way, str] = {"realtime": mark("way A"), "precomputed": mark("way B"), "none": mark("works here")}
 WAY_STYLES: dict[Way, str] = {"realtime": WAY_A, "precomputed": WAY_B, "none": "#f2777a"}
 STATE_STYLES: dict[JobState, str] = {
-    "queued": DIM, "running": WAY_B, "stopping": WARN, "done": GOOD, "failed": BAD, "stopped": WARN, "interrupted": BAD,
+    mark("queued"): DIM, mark("running"): WAY_B, mark("stopping"): WARN, mark("done"): GOOD, mark("failed"): BAD,
+    mark("stopped"): WARN, mark("interrupted"): BAD,
 }  # fmt: skip
+_UNITS = (mark("images"), mark("pairs"), mark("rows"), mark("names"))
 
 
 def cut(text: str, cells: int) -> str:
@@ -86,9 +91,15 @@ def share(progress: JobProgress) -> float | None:
 
 def count_words(progress: JobProgress) -> str:
     """How far a phase is, e.g. `1,204 of 123,287 images`."""
+    unit = unit_word(progress.unit)
     if progress.total:
-        return f"{progress.step:,} of {progress.total:,} {progress.unit}".rstrip()
-    return f"{progress.step:,} {progress.unit}".rstrip() if progress.step else ""
+        return tr("{step:,} of {total:,} {unit}", step=progress.step, total=progress.total, unit=unit).rstrip()
+    return f"{progress.step:,} {unit}".rstrip() if progress.step else ""
+
+
+def unit_word(unit: str) -> str:
+    """What a job counts; the units of foreign programs stay as they are."""
+    return tr(unit) if unit in _UNITS else unit
 
 
 def choice_words(plan: Plan) -> str:
@@ -96,7 +107,7 @@ def choice_words(plan: Plan) -> str:
     choice = plan.recommendation.choice
     if plan.recommendation.cache == "pixels":
         stored = next((way.stored_bytes for way in plan.ways if way.name == "pixels"), 0)
-        return f"from cached pictures, {format_bytes(stored)}"
+        return tr("from cached pictures, {size}", size=format_bytes(stored))
     if plan.recommendation.mode != "precomputed":
         return ""
     return f"{choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"
@@ -105,8 +116,8 @@ def choice_words(plan: Plan) -> str:
 def verdict_line(plan: Plan) -> Text:
     """The verdict in one line: the way as a block of colour, and what is stored."""
     mode = plan.recommendation.mode
-    line = Text.assemble((f" {WAY_WORDS[mode]} ", f"reverse bold {WAY_STYLES[mode]}"), ("  ", ""))
-    line.append(choice_words(plan) or WAY_LETTERS[mode], "bold")
+    line = Text.assemble((f" {tr(WAY_WORDS[mode])} ", f"reverse bold {WAY_STYLES[mode]}"), ("  ", ""))
+    line.append(choice_words(plan) or tr(WAY_LETTERS[mode]), "bold")
     return line
 
 
@@ -118,3 +129,8 @@ def lines(*parts: Text | str) -> Text:
 def marked(mark: str, text: str, style: str, body_style: str = "") -> Text:
     """A line that begins with a mark."""
     return Text.assemble((mark, style), " ", (printable(text), body_style))
+
+
+def key_words(keys: Sequence[tuple[str, str]]) -> Text:
+    """Keys with what they do, side by side."""
+    return Text("   ").join(Text.assemble((key, "bold"), f" {words}") for key, words in keys)

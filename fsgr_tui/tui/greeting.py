@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from rich.text import Text
 
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import Unknown, format_bytes, format_gib, printable
 from fsgr_tui.tui import format as layout
@@ -20,28 +22,42 @@ def greeting(plan: Plan) -> Greeting:
 def found(plan: Plan) -> tuple[str, ...]:
     """Host, GPUs, disks and data set, a line each."""
     machine, data = plan.machine, plan.dataset
-    host = f"{machine.host.name}: {machine.host.cpus.count} CPUs"
-    if not isinstance(machine.host.memory, Unknown):
-        host += f", {format_gib(machine.host.memory.available_bytes)} of memory free"
-    gpus = [f"{gpu.name}: {_size(gpu.memory_free_bytes, format_gib)} free" for gpu in machine.gpus]
-    disks = {disk.mount: f"{disk.mount}: {_size(disk.free_bytes, format_bytes)} free" for disk in machine.disks}
-    images = (
-        "no images yet; planned with COCO's published counts"
-        if data.assumed
-        else f"{data.images:,} images in {data.root}"
+    name, cpus, memory = machine.host.name, machine.host.cpus.count, machine.host.memory
+    host = (
+        tr("{host}: {cpus} CPUs", host=name, cpus=cpus)
+        if isinstance(memory, Unknown)
+        else tr(
+            "{host}: {cpus} CPUs, {size} of memory free", host=name, cpus=cpus, size=format_gib(memory.available_bytes)
+        )
     )
-    return (host, *(gpus or (machine.gpu_report.message or "no GPU",)), *disks.values(), images)
+    gpus = [
+        tr("{name}: {size} free", name=gpu.name, size=_size(gpu.memory_free_bytes, format_gib)) for gpu in machine.gpus
+    ]
+    disks = {
+        disk.mount: tr("{name}: {size} free", name=disk.mount, size=_size(disk.free_bytes, format_bytes))
+        for disk in machine.disks
+    }
+    images = (
+        tr("no images yet; planned with COCO's published counts")
+        if data.assumed
+        else trn("{count:,} image in {folder}", "{count:,} images in {folder}", data.images, folder=data.root)
+    )
+    return (host, *(gpus or (machine.gpu_report.message or tr("no GPU"),)), *disks.values(), images)
 
 
 def next_step(plan: Plan) -> Text:
     """What to press."""
     if plan.dataset.assumed:
-        return Text.assemble("Next: ", ("i", "bold"), " says where your images are and what you plan.")
+        return _with_keys(tr("Next: [i] says where your images are and what you plan."))
     if plan.recommendation.mode == "precomputed":
-        return Text.assemble(
-            "Next: ", ("e", "bold"), " extracts the features; ", ("i", "bold"), " changes what is planned."
-        )
-    return Text.assemble("Next: ", ("i", "bold"), " changes what is planned; ", ("?", "bold"), " explains this page.")
+        return _with_keys(tr("Next: [e] extracts the features; [i] changes what is planned."))
+    return _with_keys(tr("Next: [i] changes what is planned; [?] explains this page."))
+
+
+def _with_keys(sentence: str) -> Text:
+    """A sentence whose keys stand in brackets; the brackets become bold."""
+    parts = re.split(r"\[(.)\]", sentence)
+    return Text.assemble(*((part, "bold" if number % 2 else "") for number, part in enumerate(parts)))
 
 
 def _size(value: int | Unknown, show: Callable[[float], str]) -> str:

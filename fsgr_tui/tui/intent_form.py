@@ -10,37 +10,38 @@ import msgspec
 
 from fsgr_tui.core.coco import DATASETS
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.tower import DTYPES, GRIDS
 from fsgr_tui.core.whatif import WhatIf
 from fsgr_tui.tui.widgets.form import Field
 
-PLANNERS_CHOICE = "let it choose"
-YES, NO = "yes", "no"
-AS_IT_IS = "as it is"
+PLANNERS_CHOICE = mark("let it choose")
+YES, NO = mark("yes"), mark("no")
+AS_IT_IS = mark("as it is")
 
 FIELDS = (
-    Field("epochs", "epochs", "--epochs"),
-    Field("experiments", "experiments", "--experiments", hint="not said"),
-    Field("batch_size", "batch size", "--batch-size", hint="not said"),
-    Field("clip_swaps", "CLIP changes", "--clip-swaps"),
-    Field("clip_model", "CLIP model", "--clip-model"),
-    Field("weights", "weights", "--weights", hint="openai, a file, or random:0"),
-    Field("grid", "grid", "--grid", GRIDS),
-    Field("dtype", "dtype", "--dtype", (PLANNERS_CHOICE, *DTYPES)),
-    Field("image_root", "image root", "--image-root", hint="none: plan with the published counts"),
-    Field("splits", "splits", "--split", hint="those that are there; or train2014, val2014, karpathy, ..."),
-    Field("features_dir", "features folder", "--features-dir"),
-    Field("quick_check", "quick check", "--quick-check", (NO, YES)),
-    Field("paper", "paper", "--paper", (NO, YES)),
-    Field("adapters", "adapters in CLIP", "--adapters", (NO, YES)),
-    Field("labels", "patch labels", "--labels", (NO, YES)),
-    Field("staged", "realtime first", "--staged", (NO, YES)),
-    Field("models", "several models", "--models", hint="one; or ViT-B/16 ViT-L/14"),
-    Field("gpu", "what if: GPU", "--gpu", hint="this machine's; or RTX 3090, 8xA100 40GB, none"),
-    Field("vram", "what if: memory", "--vram", hint="as it is; or 24GB"),
-    Field("disk_free", "what if: disk", "--disk-free", hint="as it is; or 80GB"),
-    Field("dataset", "what if: data set", "--dataset", (AS_IT_IS, *DATASETS)),
+    Field("epochs", mark("epochs"), "--epochs"),
+    Field("experiments", mark("experiments"), "--experiments", hint=mark("not said")),
+    Field("batch_size", mark("batch size"), "--batch-size", hint=mark("not said")),
+    Field("clip_swaps", mark("CLIP changes"), "--clip-swaps"),
+    Field("clip_model", mark("CLIP model"), "--clip-model"),
+    Field("weights", mark("weights"), "--weights", hint=mark("openai, a file, or random:0")),
+    Field("grid", mark("grid"), "--grid", GRIDS),
+    Field("dtype", mark("dtype"), "--dtype", (PLANNERS_CHOICE, *DTYPES)),
+    Field("image_root", mark("image root"), "--image-root", hint=mark("none: plan with the published counts")),
+    Field("splits", mark("splits"), "--split", hint=mark("those that are there; or train2014, val2014, karpathy, ...")),
+    Field("features_dir", mark("features folder"), "--features-dir"),
+    Field("quick_check", mark("quick check"), "--quick-check", (NO, YES)),
+    Field("paper", mark("paper"), "--paper", (NO, YES)),
+    Field("adapters", mark("adapters in CLIP"), "--adapters", (NO, YES)),
+    Field("labels", mark("patch labels"), "--labels", (NO, YES)),
+    Field("staged", mark("realtime first"), "--staged", (NO, YES)),
+    Field("models", mark("several models"), "--models", hint=mark("one; or ViT-B/16 ViT-L/14")),
+    Field("gpu", mark("what if: GPU"), "--gpu", hint=mark("this machine's; or RTX 3090, 8xA100 40GB, none")),
+    Field("vram", mark("what if: memory"), "--vram", hint=mark("as it is; or 24GB")),
+    Field("disk_free", mark("what if: disk"), "--disk-free", hint=mark("as it is; or 80GB")),
+    Field("dataset", mark("what if: data set"), "--dataset", (AS_IT_IS, *DATASETS)),
 )
 
 FLAGS = ("quick_check", "paper", "adapters", "labels", "staged")
@@ -109,7 +110,7 @@ def from_texts(texts: dict[str, str], before: Intent) -> Wanted:
     }
     features_dir = path(texts["features_dir"])
     if not features_dir:
-        raise BadField("features_dir", "Features need a folder.", "Write features, or a path on a large disk.")
+        raise BadField("features_dir", tr("Features need a folder."), tr("Write features, or a path on a large disk."))
     given = {name: texts[name].strip() for name in WHAT_IF}
     what_if = WhatIf(**{**given, "dataset": "" if given["dataset"] == AS_IT_IS else given["dataset"]})
     return Wanted(msgspec.structs.replace(before, **said), path(texts["image_root"]) or None, features_dir, what_if)
@@ -126,9 +127,11 @@ def number(name: str, text: str, least: int, *, may_be_empty: bool = False) -> i
     try:
         value = int(text)
     except ValueError:
-        raise BadField(name, f"{text!r} is no whole number.", f"Write one, {least} or more.") from None
+        raise BadField(
+            name, tr("{text} is no whole number.", text=repr(text)), tr("Write one, {least} or more.", least=least)
+        ) from None
     if value < least:
-        raise BadField(name, f"{value} is too small.", f"Write {least} or more.")
+        raise BadField(name, tr("{value} is too small.", value=value), tr("Write {least} or more.", least=least))
     return value
 
 

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.app import ScreenApp
 from fsgr_tui.tui.intent_form import Wanted
-from fsgr_tui.tui.plain import first_environment, shows_unicode
 from fsgr_tui.tui.remembered import load
 from fsgr_tui.tui.services import real_services
+from fsgr_tui.tui.stream import first_environment, shows_unicode
 from fsgr_tui.tui.terminal import TerminalDriver, leave_on_signals
 
 DEFAULT_FEATURES_DIR = "features"
@@ -78,10 +79,11 @@ def _tell_crash(crash: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(crash, encoding="utf-8", errors="backslashreplace")
-        kept = f"This text is in {path}."
+        kept = tr("This text is in {path}.", path=path)
     except OSError as error:
-        kept = f"This text could not be kept in {path}: {error.strerror}."
-    sys.stderr.write(f"{crash}\nfsgr-tui: the screen ended by a fault of its own; jobs are not touched. {kept}\n")
+        kept = tr("This text could not be kept in {path}: {reason}.", path=path, reason=error.strerror)
+    ended = tr("the screen ended by a fault of its own; jobs are not touched.")
+    sys.stderr.write(f"{crash}\nfsgr-tui: {ended} {kept}\n")
 
 
 def _end_with_workers(code: int) -> None:

@@ -16,10 +16,10 @@ from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import new_run
 from fsgr_tui.service.extraction import Prepared
 from fsgr_tui.tui.app import ScreenApp
-from fsgr_tui.tui.plain import first_environment, shows_unicode
 from fsgr_tui.tui.run import run_app
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from fsgr_tui.tui.services import Services, real_services
+from fsgr_tui.tui.stream import first_environment, shows_unicode
 from fsgr_tui.tui.terminal import TerminalDriver
 from tests.fakes.screen import FEATURES, ROOT, RUNNING, World
 

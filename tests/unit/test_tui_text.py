@@ -9,7 +9,8 @@ from textual.color import Color
 from wcwidth import wcswidth
 
 from fsgr_tui.tui.format import bar, columns, cut, cut_left, pad
-from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, shows_unicode, to_ascii
+from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, to_ascii
+from fsgr_tui.tui.stream import shows_unicode
 
 NAMES = ["train2014", "训练集", "训练集2014", "ÄÖÜ", "日本語の画像フォルダ", "[red]x[/red]", "a\x1b[31mb\n"]
 

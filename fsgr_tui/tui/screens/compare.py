@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan, WayPlan
 from fsgr_tui.core.units import format_bytes, format_duration, format_gib, printable
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, WAY_A, WAY_B
@@ -16,30 +17,35 @@ from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.widgets.rows import Column, Row, Rows
 from fsgr_tui.tui.widgets.words import Words
 
-GUIDE_COLUMNS = (Column("what", 34), Column("guide", 22), Column("computed", 40), Column("measured here"))
-WAY_COLUMNS = (
-    Column("way", 14),
-    Column("fits", 8),
-    Column("stored", 9),
-    Column("before", 9),
-    Column("epoch", 9),
-    Column("in all", 9),
-    Column("GPU memory", 10),
-    Column("same model"),
+GUIDE_COLUMNS = (
+    Column(mark("what"), 34),
+    Column(mark("guide"), 22),
+    Column(mark("computed"), 40),
+    Column(mark("measured here")),
 )
-_FITS = {True: ("fits", GOOD), False: ("not here", BAD), None: ("unknown", WARN)}
+WAY_COLUMNS = (
+    Column(mark("way"), 14),
+    Column(mark("fits"), 8),
+    Column(mark("stored"), 9),
+    Column(mark("before"), 9),
+    Column(mark("epoch"), 9),
+    Column(mark("in all"), 9),
+    Column(mark("GPU memory"), 10),
+    Column(mark("same model")),
+)
+_FITS = {True: (mark("fits"), GOOD), False: (mark("not here"), BAD), None: (mark("unknown"), WARN)}
 
 
 class ComparePlace(Place):
     """Shows what the latest plan has of both."""
 
-    NAME: ClassVar[str] = "Compare"
-    ABOUT: ClassVar[str] = (
+    NAME: ClassVar[str] = mark("Compare")
+    ABOUT: ClassVar[str] = mark(
         "Above: the ways side by side for what is planned. Below: what the guide says, what arithmetic gives, and what was "
         "measured on this machine; `fsgr-tui bench` measures it. The line under the table says why they differ."
     )
     AUTO_FOCUS: ClassVar[str | None] = "#guide"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("e", "app.extract", "Extract")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("e", "app.extract", mark("Extract"))]
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,8 +63,8 @@ class ComparePlace(Place):
 
     def on_mount(self) -> None:
         """Draw what is known."""
-        self._ways.border_title = Text(" Three ways ")
-        self._guide.border_title = Text(" The guide's numbers ")
+        self._ways.border_title = Text.assemble(" ", tr("Three ways"), " ")
+        self._guide.border_title = Text.assemble(" ", tr("The guide's numbers"), " ")
         self._draw()
 
     def show_plan(self, plan: Plan, features_dir: str) -> None:  # noqa: ARG002 - the place's signature
@@ -75,12 +81,16 @@ class ComparePlace(Place):
     def _draw(self) -> None:
         plan = self._plan
         if plan is None:
-            self._where.say(Text(" There is no plan yet; place 1 says why.", DIM))
+            self._where.say(Text(f" {tr('There is no plan yet; place 1 says why.')}", DIM))
             return
-        ground = f"measured here {plan.calibrated}" if plan.calibrated else "not measured here yet: fsgr-tui bench"
-        simulated = f"SIMULATED: {', '.join(plan.simulated)}   " if plan.simulated else ""
+        simulated = tr("SIMULATED: {what}", what=", ".join(plan.simulated)) + "   " if plan.simulated else ""
+        ground = (
+            tr("rates measured here {when}", when=plan.calibrated)
+            if plan.calibrated
+            else tr("rates not measured here yet: fsgr-tui bench")
+        )
         words = Text.assemble(" ", (printable(simulated), WARN), (printable(plan.intent.clip_model), "bold"))
-        self._where.say(words.append(f"   rates {printable(ground)}", DIM))
+        self._where.say(words.append(f"   {printable(ground)}", DIM))
         self._ways.show([_way_row(way, plan.recommendation.mode, plan.recommendation.cache) for way in plan.ways])
         self._guide.show([
             Row(str(number), ((row.what, ""), (row.guide, DIM), (row.computed, ""), (row.measured or "-", GOOD if row.measured else DIM)))
@@ -103,17 +113,18 @@ class ComparePlace(Place):
 def _way_row(way: WayPlan, mode: str, cache: str) -> Row:
     recommended = way.name == (cache or mode)
     style = {"realtime": WAY_A, "precomputed": WAY_B}.get(way.name, "")
-    name = f"{'>' if recommended else ' '} {way.name}"
+    name = f"{'>' if recommended else ' '} {tr(way.name)}"
+    fits, fits_style = _FITS[way.fits]
     return Row(
         way.name,
         (
             (name, f"bold {style}" if recommended else ""),
-            _FITS[way.fits],
+            (tr(fits), fits_style),
             (format_bytes(way.stored_bytes) if way.stored_bytes else "-", ""),
             (format_duration(way.preparation.likely) if way.preparation.likely else "-", ""),
             (format_duration(way.epoch.likely), ""),
             (format_duration(way.total.likely), ""),
             (format_gib(way.memory.likely), ""),
-            ("yes" if way.exact else "no, an approximation", GOOD if way.exact else WARN),
+            (tr("yes") if way.exact else tr("no, an approximation"), GOOD if way.exact else WARN),
         ),
     )

@@ -11,27 +11,27 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.timer import Timer
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM
 from fsgr_tui.tui.intent_form import FIELDS, BadField, Wanted, from_texts, to_texts
+from fsgr_tui.tui.screens.asking import Dialog
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.form import Form, field_of
+from fsgr_tui.tui.widgets.panel import LOOKING
 from fsgr_tui.tui.widgets.words import Words
 
 PAUSE_S = 0.3
-KEYS = Text.assemble(
-    ("Enter", "bold"),
-    (" plan with this  ", DIM),
-    ("Esc", "bold"),
-    (" leave it  ", DIM),
-    ("arrows", "bold"),
-    (" move and choose", DIM),
+KEYS = (
+    ("Enter", mark("plan with this")),
+    ("Esc", mark("leave it")),
+    (mark("arrows"), mark("move and choose")),
+    ("F1", mark("help")),
 )
 
 
@@ -43,12 +43,22 @@ class NewPlan:
     plan: Plan
 
 
-class IntentScreen(ModalScreen["NewPlan | None"]):
+class IntentScreen(Dialog["NewPlan | None"]):
     """Plans anew after every edit, so that the effect of each answer shows at once."""
 
+    NAME: ClassVar[str] = mark("What is planned")
+    ABOUT: ClassVar[str] = mark(
+        "All that the plan depends on and that you decide. Every change is planned at once; the verdict at the foot follows "
+        "it. The fields that begin with `what if` plan for another machine or data set; nothing is started for those."
+    )
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("Enter", mark("Plan with this")),
+        ("↑ ↓", mark("Field above, field below")),
+        ("← →", mark("Choose a value")),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave as it was"),
-        Binding("ctrl+s", "accept", "Plan with this"),
+        Binding("ctrl+s", "accept", mark("Plan with this")),
+        Binding("escape", "leave", mark("Leave as it was"), key_display="Esc"),
     ]
 
     class Planned(Message):
@@ -71,12 +81,12 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
         """The form, the verdict that would follow, and the keys."""
         with Vertical(classes="box", id="intent"):
             yield Form(FIELDS, to_texts(self._before))
-            yield Words(Text("looking ...", DIM), id="outcome")
-            yield Words(KEYS)
+            yield Words(Text(tr(LOOKING), DIM), id="outcome")
+            yield Words(layout.key_words([(tr(key), tr(words)) for key, words in KEYS]))
 
     def on_mount(self) -> None:
         """Say what follows from the present answers."""
-        self.query_one(".box").border_title = "What is planned"
+        self.query_one(".box").border_title = tr(self.NAME)
         self._plan_now()
 
     def on_form_edited(self) -> None:
@@ -147,7 +157,7 @@ class IntentScreen(ModalScreen["NewPlan | None"]):
         self._accepting = False
         self.query_one(Form).show_fault(name, problem.what, problem.fix)
         words = (
-            Text("no plan for this", BAD)
+            Text(tr("no plan for this"), BAD)
             if name
             else layout.lines(Text(printable(problem.what), BAD), printable(problem.fix))
         )

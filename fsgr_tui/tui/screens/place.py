@@ -10,6 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.widgets.choice import Choice
@@ -40,17 +41,24 @@ def own_keys(screen: Screen[Any]) -> list[ActiveBinding]:
 
 
 class Place(Screen[None]):
-    """One of the numbered places."""
+    """One of the numbered places.
+
+    Attributes:
+        NAME: as in `first_frame.PLACES`; marked for translation, like all three.
+        ABOUT: what it shows; help says it.
+        MORE_KEYS: (key, what it does) of keys that are no bindings of the place itself.
+    """
 
     NAME: ClassVar[str] = ""
     ABOUT: ClassVar[str] = ""
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
     HORIZONTAL_BREAKPOINTS = list(WIDTHS)  # noqa: RUF012 - declared by Textual
     VERTICAL_BREAKPOINTS = list(HEIGHTS)  # noqa: RUF012 - as above
     ESCAPE_TO_MINIMIZE = False
     ALLOW_IN_MAXIMIZED_VIEW: ClassVar[str | None] = "TopLine, KeyLine"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("z", "enlarge", "Enlarge"),
-        Binding("escape", "let_go", "Back", key_display="Esc"),
+        Binding("z", "enlarge", mark("Enlarge")),
+        Binding("escape", "let_go", mark("Back"), key_display="Esc"),
     ]
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.intent_form import Wanted
@@ -41,20 +42,20 @@ PANELS: tuple[type[PlanPanel], ...] = (
 class PlanPlace(Place):
     """The plan for this machine, kept up to date with its readings."""
 
-    NAME: ClassVar[str] = "Plan"
-    ABOUT: ClassVar[str] = (
+    NAME: ClassVar[str] = mark("Plan")
+    ABOUT: ClassVar[str] = mark(
         "What is here, and which way follows from it: CLIP in every training step (realtime, way A), or features "
         "that are extracted once (precomputed, way B). Every number stands with its ground: exact, measured, table or guess. "
         "The machine is read again every few seconds."
     )
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "app.extract", "Extract"),
-        Binding("i", "intent", "Intent"),
-        Binding("a", "steps", "Run all steps"),
-        Binding("p", "preflight", "Preflight"),
-        Binding("s", "save", "Save plan"),
-        Binding("r", "look_again", "Refresh"),
+        Binding("e", "app.extract", mark("Extract")),
+        Binding("i", "intent", mark("Intent")),
+        Binding("a", "steps", mark("Run all steps")),
+        Binding("p", "preflight", mark("Preflight")),
+        Binding("s", "save", mark("Save plan")),
+        Binding("r", "look_again", mark("Refresh")),
     ]
 
     class Planned(Message):
@@ -168,7 +169,7 @@ class PlanPlace(Place):
             words = f"{message.outcome.what} {message.outcome.fix}"
             self.notify(printable(words), severity="warning", markup=False)
         else:
-            self.notify(printable(f"Saved. fsgr-tui run {message.outcome}"), markup=False)
+            self.notify(printable(tr("Saved. fsgr-tui run {path}", path=message.outcome)), markup=False)
 
     def _follow_machine(self) -> None:
         # One reading at a time: a disk that does not answer must not collect threads.

@@ -9,12 +9,13 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.tui.format import DIM, WAY_B
 from fsgr_tui.tui.widgets.words import Words
 
 
 class Choice(Words, can_focus=True):
-    """Shows its values side by side; the chosen one stands out by its mark too, not by colour alone."""
+    """Shows its values, translated, side by side; the chosen one stands out by its mark too, not by colour alone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "Left", show=False),
@@ -66,7 +67,7 @@ class Choice(Words, can_focus=True):
         line = Text()
         for number, value in enumerate(self._values):
             if number == self._at:
-                line.append(f"[{value}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}")
+                line.append(f"[{tr(value)}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}")
             else:
-                line.append(f" {value} ", DIM)
+                line.append(f" {tr(value)} ", DIM)
         self.say(line)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.keys import key_to_character
+from textual.widgets import Input
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.tui.first_frame import PLACES
 from fsgr_tui.tui.format import DIM, WAY_B, cut
 from fsgr_tui.tui.widgets.words import Words
@@ -50,7 +53,7 @@ class TopLine(Words):
         for key, name in PLACES:
             here = name == self._place
             count = f" {self._words.running}*" if name == "Jobs" and self._words.running else ""
-            places.append(f" {key} {name}{count} ", f"reverse bold {WAY_B}" if here else WAY_B if count else DIM)
+            places.append(f" {key} {tr(name)}{count} ", f"reverse bold {WAY_B}" if here else WAY_B if count else DIM)
         room = self.size.width - places.cell_len - 11
         line = Text.assemble(" ", ("fsgr-tui", "bold"), "  ")
         words = " · ".join(self._words.where)
@@ -77,10 +80,14 @@ class KeyLine(Words):
         if not self.is_attached or screen is not self.screen:
             return
         keys: dict[str, tuple[str, str]] = {}
+        typing = isinstance(screen.focused, Input)
         for active in screen.active_bindings.values():
-            if active.binding.show and active.enabled:
-                shown = self.app.get_key_display(active.binding), active.binding.description
-                keys.setdefault(active.binding.action, shown)
+            binding = active.binding
+            # Where letters are typed, they are no keys.
+            if binding.show and active.enabled and not (typing and key_to_character(binding.key)):
+                # Help has one key for all places and another for where letters are typed.
+                action = binding.action.removeprefix("app.")
+                keys.setdefault(action, (self.app.get_key_display(binding), tr(binding.description)))
         last = [key for action, key in keys.items() if action in EVERYWHERE]
         room = self.size.width - 1 - sum(map(_cells, last))
         line = Text(" ")
@@ -109,7 +116,8 @@ class NoRoom(Words):
     def on_resize(self) -> None:
         """Say the present size."""
         size = self.app.size
-        self.say(
-            f"fsgr-tui needs {LEAST_WIDTH} x {LEAST_HEIGHT} cells; here are {size.width} x {size.height}.\n"
-            "Enlarge the window, or use fsgr-tui --plan.\n\nq quits."
-        )
+        needs = tr(
+            "fsgr-tui needs {columns} x {lines} cells; here are {width} x {height}.",
+            columns=LEAST_WIDTH, lines=LEAST_HEIGHT, width=size.width, height=size.height,
+        )  # fmt: skip
+        self.say(f"{needs}\n{tr('Enlarge the window, or use fsgr-tui --plan.')}\n\n{tr('q quits.')}")

@@ -7,9 +7,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Criterion, Plan, Vote
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.format import BAD, DIM, WAY_A, WAY_B
+from fsgr_tui.tui.widgets.panel import LOOKING
 from fsgr_tui.tui.widgets.rows import Column, Row, Rows
 from fsgr_tui.tui.widgets.words import Words
 
@@ -17,7 +19,7 @@ _VOTES: dict[Vote, tuple[str, str]] = {
     "A": ("A", f"bold {WAY_A}"),
     "B": ("B", f"bold {WAY_B}"),
     "neutral": ("·", DIM),
-    "blocks": ("no B", BAD),
+    "blocks": (mark("no B"), BAD),
 }
 REASON_COLUMN_FROM = 104
 
@@ -32,14 +34,14 @@ class CriteriaPanel(Vertical):
         self._criteria: dict[str, Criterion] = {}
         self._table = Rows(
             (
-                Column("criterion", 20),
-                Column("vote", 5),
-                Column("observed", 30),
-                Column("held against", 30),
-                Column("because", from_width=REASON_COLUMN_FROM),
+                Column(mark("criterion"), 20),
+                Column(mark("vote"), 5),
+                Column(mark("observed"), 30),
+                Column(mark("held against"), 30),
+                Column(mark("because"), from_width=REASON_COLUMN_FROM),
             )
         )
-        self._reason = Words("looking ...", id="reason")
+        self._reason = Words(tr(LOOKING), id="reason")
 
     def compose(self) -> ComposeResult:
         """The table above its reason."""
@@ -48,7 +50,7 @@ class CriteriaPanel(Vertical):
 
     def on_mount(self) -> None:
         """Name the panel."""
-        self.border_title = Text.assemble(" Why ", ("· A realtime, B precomputed ", DIM))
+        self.border_title = Text.assemble(f" {tr('Why')} ", (f"· {tr('A realtime, B precomputed')} ", DIM))
 
     def show(self, plan: Plan) -> None:
         """Show a plan's criteria, those that weigh most first."""
@@ -76,5 +78,6 @@ class CriteriaPanel(Vertical):
 def _cells(row: Criterion) -> tuple[tuple[str, str], ...]:
     quiet = DIM if row.vote == "neutral" else ""
     ways = "".join({"realtime": "A", "precomputed": "B"}.get(way, "") for way in row.blocks)
-    vote = (f"no {ways}", BAD) if ways else _VOTES[row.vote]
-    return ((row.name, quiet), vote, (row.observed, quiet), (row.threshold, DIM), (row.why, quiet))
+    word, style = _VOTES[row.vote]
+    vote = (tr("no {ways}", ways=ways), BAD) if ways else (tr(word), style)
+    return ((tr(row.name), quiet), vote, (row.observed, quiet), (row.threshold, DIM), (row.why, quiet))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service.markdown import dataset_rows
@@ -14,26 +15,30 @@ from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, GOOD, MARK, WARN, WAY_B, marked
 from fsgr_tui.tui.widgets.panel import PlanPanel
 
+_FITS = {True: (mark("fits"), GOOD), False: (mark("does not fit"), BAD), None: (mark("unknown"), WARN)}
+
 
 class NextPanel(PlanPanel):
     """What to run next, ready to copy."""
 
-    TITLE: ClassVar[str] = "Next"
+    TITLE: ClassVar[str] = mark("Next")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's commands."""
         steps = [
-            Text.assemble((f"{step.what}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
+            Text.assemble((f"{tr(step.what)}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
             for step in plan.commands
         ]
-        text = layout.lines(*steps) if steps else Text("Make room on a disk, or find a GPU; then r looks again.", WARN)
+        text = (
+            layout.lines(*steps) if steps else Text(tr("Make room on a disk, or find a GPU; then r looks again."), WARN)
+        )
         self.draw_with(lambda _width: text)
 
 
 class DatasetPanel(PlanPanel):
     """What the plan is for."""
 
-    TITLE: ClassVar[str] = "Data set"
+    TITLE: ClassVar[str] = mark("Data set")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's splits."""
@@ -41,7 +46,7 @@ class DatasetPanel(PlanPanel):
         where = (
             Text(printable(dataset.root), DIM)
             if dataset.root
-            else Text("no image root: the published counts are planned with", DIM)
+            else Text(tr("no image root: the published counts are planned with"), DIM)
         )
         parts = [where]
         for name, count, size, remarks in dataset_rows(dataset):
@@ -54,7 +59,7 @@ class DatasetPanel(PlanPanel):
 class LadderPanel(PlanPanel):
     """The choices from the largest to the smallest."""
 
-    TITLE: ClassVar[str] = "Choices, largest first"
+    TITLE: ClassVar[str] = mark("Choices, largest first")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's ladder."""
@@ -62,12 +67,14 @@ class LadderPanel(PlanPanel):
         parts = []
         for rung in plan.ladder:
             is_chosen = (rung.grid, rung.dtype, rung.splits) == (chosen.grid, chosen.dtype, chosen.splits)
-            fits, style = {True: ("fits", GOOD), False: ("does not fit", BAD), None: ("unknown", WARN)}[rung.fits]
-            mark = MARK if is_chosen and plan.recommendation.mode == "precomputed" else " "
-            splits = "" if len(rung.splits) == len(plan.dataset.splits) else f", only {', '.join(rung.splits)}"
-            need = f"{format_bytes(rung.need_bytes)} with checkpoints and reserve"
-            body = f"{rung.label}  {format_bytes(rung.feature_bytes)}{splits}, {need}: "
-            parts.append(marked(mark, body, f"bold {WAY_B}").append(fits, style))
+            fits, style = _FITS[rung.fits]
+            sign = MARK if is_chosen and plan.recommendation.mode == "precomputed" else " "
+            size = format_bytes(rung.feature_bytes)
+            if len(rung.splits) != len(plan.dataset.splits):
+                size = tr("{size}, only {splits}", size=size, splits=", ".join(rung.splits))
+            need = tr("{size} with checkpoints and reserve", size=format_bytes(rung.need_bytes))
+            body = f"{rung.label}  {size}, {need}: "
+            parts.append(marked(sign, body, f"bold {WAY_B}").append(tr(fits), style))
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)
 
@@ -75,7 +82,7 @@ class LadderPanel(PlanPanel):
 class GuidePanel(PlanPanel):
     """The guide's numbers beside the truth."""
 
-    TITLE: ClassVar[str] = "The guide's numbers"
+    TITLE: ClassVar[str] = mark("The guide's numbers")
 
     def show(self, plan: Plan) -> None:
         """Show what the guide says, what arithmetic gives, and why they differ."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import Disk, Gpu, Host, Machine
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import Unknown, format_bytes, format_gib, printable
@@ -22,7 +24,7 @@ SCARCE = 0.15
 class MachinePanel(PlanPanel):
     """What the plan stands on."""
 
-    TITLE: ClassVar[str] = "This machine"
+    TITLE: ClassVar[str] = mark("This machine")
 
     def show(self, plan: Plan) -> None:
         """Show the readings of a plan's machine."""
@@ -36,39 +38,46 @@ def draw(machine: Machine, width: int) -> Text:
     if report.message or not machine.gpus:
         parts.append(
             Text.assemble(
-                ("GPU  ", DIM), (printable(report.message or report.status), WARN if report.status != "ok" else "")
+                ("GPU  ", DIM), (printable(tr(report.message or report.status)), WARN if report.status != "ok" else "")
             )
         )
     seen = {disk.mount: disk for disk in machine.disks}
     parts += [_disk(disk, width) for disk in seen.values()]
-    parts += [
-        marked("!", f"{disk.path} {'is not writable' if disk.silence is None else 'did not answer'}", BAD, BAD)
-        for disk in machine.disks
-        if not disk.writable
-    ]
+    parts += [marked("!", _refusal(disk), BAD, BAD) for disk in machine.disks if not disk.writable]
     return layout.lines(*parts, *_host(machine.host, width))
 
 
 def _host(host: Host, width: int) -> tuple[Text, Text]:
     cpus, memory = host.cpus, host.memory
-    limited = f" of {cpus.host_count} ({cpus.source})" if cpus.count != cpus.host_count else ""
-    line = Text.assemble(("CPUs    ", DIM), f"{cpus.count}{limited}")
+    count = f"{cpus.count}"
+    if cpus.count != cpus.host_count:
+        count = tr("{count} of {all} ({source})", count=cpus.count, all=cpus.host_count, source=tr(cpus.source))
+    labels = [tr("CPUs"), tr("memory")]
+    cells = max(map(cell_len, labels)) + 2
+    cpu_label, memory_label = [(pad(label, cells), DIM) for label in labels]
+    line = Text.assemble(cpu_label, count)
     if isinstance(memory, Unknown):
-        return line, Text.assemble(("memory  ", DIM), (printable(str(memory)), WARN))
+        return line, Text.assemble(memory_label, (printable(str(memory)), WARN))
     # What is available flickers all the time, and matters only when little is left.
     scarce = memory.available_bytes < SCARCE * memory.limit_bytes
-    words = f"{format_gib(memory.limit_bytes)}" + (
-        f", only {format_gib(memory.available_bytes)} free" if scarce else ""
-    )
-    source = f" ({memory.source})" if memory.source != "host" and width >= WIDE else ""
-    return line, Text.assemble(("memory  ", DIM), (words, WARN if scarce else ""), (source, DIM))
+    words = format_gib(memory.limit_bytes)
+    if scarce:
+        words = tr("{size}, only {free} free", size=words, free=format_gib(memory.available_bytes))
+    source = f" ({tr(memory.source)})" if memory.source != "host" and width >= WIDE else ""
+    return line, Text.assemble(memory_label, (words, WARN if scarce else ""), (source, DIM))
+
+
+def _refusal(disk: Disk) -> str:
+    if disk.silence is not None:
+        return tr("{path} did not answer", path=disk.path)
+    return tr("{path} is not writable", path=disk.path)
 
 
 def _measure(label: str, share: float | None, reading: str, width: int, style: str) -> Text:
     """`label  bar  reading` in one line; the bar takes what is left, and goes first when little is."""
     label_cells = _label_cells(width)
     line = Text.assemble((pad(label, label_cells), DIM), " ")
-    room = width - label_cells - len(reading) - 2
+    room = width - label_cells - cell_len(reading) - 2
     if share is not None and room >= 4:
         line.append_text(bar(share, min(room, 24), style)).append(" ")
     return line.append(cut(reading, width - label_cells - 1), style if style in (WARN, BAD) else "")
@@ -84,10 +93,14 @@ def _gpu(gpu: Gpu, width: int) -> Text:
     total, free = gpu.memory_total_bytes, gpu.memory_free_bytes
     if isinstance(total, Unknown) or isinstance(free, Unknown):
         reason = total if isinstance(total, Unknown) else free
-        return Text.assemble((printable(f"{label} memory "), DIM), (printable(str(reason)), WARN))
+        return Text.assemble((printable(tr("{gpu} memory", gpu=label)), DIM), " ", (printable(str(reason)), WARN))
     used = 1 - free / total if total else 0.0
-    line = _measure(label, used, f"{format_gib(free)} free", width, WARN if used > NEARLY_FULL else WAY_B)
-    busy = "" if isinstance(gpu.utilisation, Unknown) or not gpu.utilisation else f", {gpu.utilisation} % busy"
+    line = _measure(label, used, tr("{size} free", size=format_gib(free)), width, WARN if used > NEARLY_FULL else WAY_B)
+    busy = (
+        ""
+        if isinstance(gpu.utilisation, Unknown) or not gpu.utilisation
+        else tr(", {share} % busy", share=gpu.utilisation)
+    )
     return line.append(cut(busy, width - line.cell_len), DIM)
 
 
@@ -98,6 +111,6 @@ def _disk(disk: Disk, width: int) -> Text:
         return Text.assemble((pad(label, label_cells), DIM), " ", (printable(str(disk.free_bytes)), WARN))
     used = 1 - disk.free_bytes / disk.total_bytes if isinstance(disk.total_bytes, int) and disk.total_bytes else None
     full = used is not None and used > NEARLY_FULL
-    line = _measure(label, used, f"{format_bytes(disk.free_bytes)} free", width, WARN if full else GOOD)
+    line = _measure(label, used, tr("{size} free", size=format_bytes(disk.free_bytes)), width, WARN if full else GOOD)
     extra = f"  {printable(disk.filesystem)}"
-    return line.append(extra, DIM) if line.cell_len + len(extra) <= width else line
+    return line.append(extra, DIM) if line.cell_len + cell_len(extra) <= width else line

@@ -9,10 +9,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.tui.widgets.words import Words
 
-LOOKING = Text("looking ...", "dim")
+LOOKING = mark("looking ...")
 
 Draw = Callable[[int], Text]
 
@@ -25,7 +26,7 @@ class Panel(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
         super().__init__(id=id)
-        self._draw: Draw = lambda _width: LOOKING
+        self._draw: Draw = lambda _width: Text(tr(LOOKING), "dim")
         self._title = Text()
         self._body = Words()
 
@@ -36,7 +37,7 @@ class Panel(VerticalScroll):
     def on_mount(self) -> None:
         """Draw for the first time."""
         if not self._title:
-            self.set_title(self.TITLE)
+            self.set_title(tr(self.TITLE))
         self._redraw()
 
     def on_resize(self) -> None:
@@ -57,7 +58,7 @@ class Panel(VerticalScroll):
 
     def clear(self) -> None:
         """Show nothing."""
-        self.set_title(self.TITLE)
+        self.set_title(tr(self.TITLE))
         self.draw_with(lambda _width: Text())
 
     def _redraw(self) -> None:

@@ -11,6 +11,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.tui.format import cut, cut_left
 
 LEAST_LAST_COLUMN = 12
@@ -21,14 +22,17 @@ class Column:
     """One column.
 
     Attributes:
+        title: marked for translation.
         most: cells that it takes at the most.
         from_width: the table's width below which the column is left out.
+        least: cells down to which it gives way where the others find no room; 0 for a column that never does.
         keep_end: whether the beginning gives way where the room is short, as with paths.
     """
 
     title: str
     most: int = 200
     from_width: int = 0
+    least: int = 0
     keep_end: bool = False
 
 
@@ -106,7 +110,7 @@ class Rows(DataTable[Text]):
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
             for index, width in layout:
-                self.add_column(Text(cut(self._wanted[index].title, width)), width=width, key=str(index))
+                self.add_column(Text(cut(tr(self._wanted[index].title), width)), width=width, key=str(index))
             for row in self._content:
                 self.add_row(*(self._cell(row, index, width) for index, width in layout), key=row.key)
         self._place_cursor()
@@ -118,10 +122,21 @@ class Rows(DataTable[Text]):
         *firsts, last = [index for index, column in enumerate(self._wanted) if room >= column.from_width]
         widths = []
         for index in firsts:
-            longest = max((cell_len(cut(row.cells[index][0], 200)) for row in self._content), default=0)
-            widths.append((index, min(self._wanted[index].most, max(longest, cell_len(self._wanted[index].title)))))
+            widths.append((index, min(self._wanted[index].most, self._longest(index))))
         left = room - sum(width + 2 * self.cell_padding for _, width in widths) - 2 * self.cell_padding
-        return (*widths, (last, max(LEAST_LAST_COLUMN, left)))
+        wanted = min(LEAST_LAST_COLUMN, self._longest(last))
+        for at, (index, width) in enumerate(widths):
+            least = self._wanted[index].least
+            if least and left < wanted:
+                given = min(wanted - left, max(0, width - least))
+                widths[at] = (index, width - given)
+                left += given
+        return (*widths, (last, max(wanted, left)))
+
+    def _longest(self, index: int) -> int:
+        """Cells that a column's content and heading take."""
+        heading = cell_len(tr(self._wanted[index].title))
+        return max((heading, *(cell_len(cut(row.cells[index][0], 200)) for row in self._content)))
 
     def _update_cells(self, before: tuple[Row, ...]) -> None:
         for old, new in zip(before, self._content, strict=True):

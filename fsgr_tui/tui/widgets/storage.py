@@ -7,14 +7,14 @@ from typing import ClassVar
 import msgspec
 from rich.text import Text
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import FilesystemNeed, Plan, StorageItem
 from fsgr_tui.core.units import Unknown, format_bytes, format_estimate
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, bar, cut, cut_left, pad
 from fsgr_tui.tui.widgets.panel import PlanPanel
 
-_FITS = {True: ("fits", GOOD), False: ("DOES NOT FIT", BAD), None: ("free space unknown", WARN)}
-
+_FITS = {True: (mark("fits"), GOOD), False: (mark("DOES NOT FIT"), BAD), None: (mark("free space unknown"), WARN)}
 
 SPLITS_FROM = 46
 
@@ -22,14 +22,14 @@ SPLITS_FROM = 46
 class StoragePanel(PlanPanel):
     """Answers "does it fit"."""
 
-    TITLE: ClassVar[str] = "Storage"
+    TITLE: ClassVar[str] = mark("Storage")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's storage."""
         needs = plan.storage.filesystems
         worst = min(needs, key=lambda need: (need.fits is not False, need.fits is True))
         words, style = _FITS[worst.fits]
-        self.set_title(Text.assemble("Storage · ", (words, style)))
+        self.set_title(Text.assemble(f"{tr(self.TITLE)} · ", (tr(words), style)))
         self.draw_with(lambda width: draw(plan, width))
 
 
@@ -66,9 +66,9 @@ def _free_after(need: FilesystemNeed, width: int) -> Text:
     if isinstance(after, Unknown):
         return Text.assemble((f"{mount} ", "bold"), (cut(str(after), width), WARN))
     if after < 0:
-        return Text.assemble((f"{mount} ", "bold"), (f"{format_bytes(-after)} too little", BAD))
+        return Text.assemble((f"{mount} ", "bold"), (tr("{size} too little", size=format_bytes(-after)), BAD))
     return Text.assemble(
-        (f"{mount} ", "bold"), (f"{format_bytes(after)} free after", BAD if need.fits is False else "")
+        (f"{mount} ", "bold"), (tr("{size} free after", size=format_bytes(after)), BAD if need.fits is False else "")
     )
 
 
@@ -80,7 +80,7 @@ def _item(item: StorageItem, need: FilesystemNeed, width: int) -> Text:
     here = item.present_bytes > 0
     room = width - line.cell_len
     if here:
-        return line.append("here", DIM) if room >= 4 else line
+        return line.append(tr("here"), DIM) if room >= 4 else line
     if isinstance(need.free_bytes, int) and need.free_bytes > 0 and room >= 5:
         share = item.bytes.likely / need.free_bytes
         line.append_text(bar(share, min(room, 16), BAD if share > 1 else GOOD))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.text import Text
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
@@ -16,18 +17,18 @@ from fsgr_tui.tui.widgets.panel import PlanPanel
 class VerdictPanel(PlanPanel):
     """The largest thing on the screen."""
 
-    TITLE: ClassVar[str] = "Verdict"
+    TITLE: ClassVar[str] = mark("Verdict")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's verdict."""
-        self.set_title(Text.assemble("Verdict", (agreement(plan), DIM)))
+        self.set_title(Text.assemble(tr(self.TITLE), (agreement(plan), DIM)))
         self.draw_with(lambda _width: draw(plan))
 
     def show_problem(self, what: str, fix: str) -> None:
         """Say why there is no plan."""
-        self.set_title("No plan")
+        self.set_title(tr("No plan"))
         text = layout.lines(
-            Text(printable(what), BAD), printable(fix), Text("i changes what is planned, r looks again.", DIM)
+            Text(printable(what), BAD), printable(fix), Text(tr("i changes what is planned, r looks again."), DIM)
         )
         self.draw_with(lambda _width: text)
 
@@ -37,7 +38,9 @@ def agreement(plan: Plan) -> str:
     verdict = plan.recommendation
     if verdict.mode == "none":
         return ""
-    return " · all votes agree" if verdict.confidence == 1 else f" · {verdict.confidence:.0%} of the votes"
+    if verdict.confidence == 1:
+        return f" · {tr('all votes agree')}"
+    return f" · {tr('{share:.0%} of the votes', share=verdict.confidence)}"
 
 
 def draw(plan: Plan) -> Text:
@@ -45,7 +48,7 @@ def draw(plan: Plan) -> Text:
     verdict = plan.recommendation
     own_vote = {"realtime": "A", "precomputed": "B", "none": ""}[verdict.mode]
     time_row = next((row for row in verdict.criteria if row.name == "time" and row.vote == own_vote), None)
-    parts = [marked("!", f"SIMULATED: {line}", WARN, WARN) for line in plan.simulated]
+    parts = [marked("!", tr("SIMULATED: {what}", what=line), WARN, WARN) for line in plan.simulated]
     parts += [layout.verdict_line(plan), Text(printable(verdict.reason), "" if verdict.mode != "none" else BAD)]
     if time_row:
         parts.append(Text(printable(time_row.why)))
