@@ -16,6 +16,7 @@ from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.core.units import printable
@@ -155,7 +156,7 @@ def _intent(intent: Intent, models: str) -> Intent:
     if not named:
         return intent
     if len({canonical_name(name) for name in named}) < len(named):
-        raise BadRequest(f"--models {models} names a model twice.", "Name each once.")
+        raise BadRequest(tr("--models {models} names a model twice.", models=models), tr("Name each once."))
     return msgspec.structs.replace(intent, clip_model=named[0], models=named)
 
 
@@ -166,10 +167,14 @@ def _target(out: str | None, *, compare: bool) -> Path | None:
     path = Path(out)
     if path.suffix not in SUFFIXES:
         raise BadRequest(
-            f"--out {out}: {path.suffix or 'no suffix'} is no kind of report.", f"End it in {', '.join(SUFFIXES)}."
+            tr("--out {path}: {suffix} is no kind of report.", path=out, suffix=path.suffix or tr("no suffix")),
+            tr("End it in {suffixes}.", suffixes=", ".join(SUFFIXES)),
         )
     if compare and path.suffix == ".toml":
-        raise BadRequest(f"--out {out}: a comparison has no steps to run.", "Use .json or .md, or leave --compare out.")
+        raise BadRequest(
+            tr("--out {path}: a comparison has no steps to run.", path=out),
+            tr("Use .json or .md, or leave --compare out."),
+        )
     return path
 
 
@@ -192,8 +197,11 @@ def _body(path: Path, made: Plan | Comparison) -> bytes:
 
 
 def _tell_written(path: Path, made: Plan | Comparison) -> None:
-    verdict = f"{made.recommendation.mode}: {made.recommendation.reason} " if isinstance(made, Plan) else ""
-    text.echo(printable(f"{verdict}Written to {path}."), sys.stderr)
+    told = tr("Written to {path}.", path=path)
+    if isinstance(made, Plan):
+        verdict = tr("{mode}: {reason}", mode=tr(made.recommendation.mode), reason=made.recommendation.reason)
+        told = sentences(verdict, told)
+    text.echo(printable(told), sys.stderr)
     if path.suffix == ".toml":
         text.echo(f"  fsgr-tui run {printable(shlex.quote(str(path)))}", sys.stderr)
 
@@ -201,8 +209,12 @@ def _tell_written(path: Path, made: Plan | Comparison) -> None:
 def _write(path: Path, made: Plan | Comparison) -> None:
     """Write a report whole: a draft beside it, then a rename. A plan file that is there may hold a person's changes."""
     if path.suffix == ".toml" and path.exists() and path.read_bytes() != _body(path, made):
-        raise BadRequest(f"{path} is there already, with other content.", "Choose another --out, or delete it.")
+        raise BadRequest(
+            tr("{path} is there already, with other content.", path=path), tr("Choose another --out, or delete it.")
+        )
     try:
         write_whole(path, _body(path, made))
     except OSError as error:
-        raise MachineCannot(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from None
+        raise MachineCannot(
+            tr("{path} cannot be written: {reason}.", path=path, reason=error.strerror), tr("Choose another --out.")
+        ) from None

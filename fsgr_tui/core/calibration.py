@@ -8,8 +8,11 @@ from typing import Any, get_args
 import msgspec
 
 from fsgr_tui.core import jsontext
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import Host
 from fsgr_tui.core.units import Estimate, Unknown
+
+NOT_MEASURED = mark("not measured")
 
 CALIBRATION_SCHEMA = "fsgr-tui/calibration/1"
 
@@ -79,10 +82,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     realtime_batch: int = 0
     precomputed_batch: int = 0
     step_fixed_s: float = 0.0
-    realtime_memory: MemoryLine | Unknown = Unknown("not measured")
-    precomputed_memory: MemoryLine | Unknown = Unknown("not measured")
+    realtime_memory: MemoryLine | Unknown = Unknown(NOT_MEASURED)
+    precomputed_memory: MemoryLine | Unknown = Unknown(NOT_MEASURED)
     bottleneck: str = ""
-    decode_one: Estimate | Unknown = Unknown("not measured")
+    decode_one: Estimate | Unknown = Unknown(NOT_MEASURED)
     batch_size: int = 0
     weights: str = ""
     grid: str = ""
@@ -146,13 +149,13 @@ def read_calibration(text: bytes) -> Calibration:
     """
     found: Any = jsontext.decode(text, Any)
     if not isinstance(found, dict) or found.get("schema") != CALIBRATION_SCHEMA:
-        raise msgspec.ValidationError(f"it is no document of {CALIBRATION_SCHEMA}")
+        raise msgspec.ValidationError(tr("it is no document of {schema}", schema=CALIBRATION_SCHEMA))
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Calibration):
         if field.name in found:
             values[field.name] = _value(field.name, found[field.name], field.type)
         elif field.required:
-            raise msgspec.ValidationError(f"`{field.name}` is missing")
+            raise msgspec.ValidationError(tr("`{field}` is missing", field=field.name))
     return Calibration(**values)
 
 
@@ -163,7 +166,15 @@ def _value(name: str, value: Any, kind: Any) -> Any:
         kind = Unknown if is_unknown else next(each for each in get_args(kind) if each is not Unknown)
     read = msgspec.convert(value, kind)
     if isinstance(read, float) and not 0 <= read < float("inf"):
-        raise msgspec.ValidationError(f"`{name}` is no duration: {read}")
+        raise msgspec.ValidationError(tr("`{field}` is no duration: {value}", field=name, value=read))
     if isinstance(read, Estimate) and not 0 < read.low <= read.likely <= read.high < float("inf"):
-        raise msgspec.ValidationError(f"`{name}` is no rate: {read.low} to {read.high}, likely {read.likely}")
+        raise msgspec.ValidationError(
+            tr(
+                "`{field}` is no rate: {low} to {high}, likely {likely}",
+                field=name,
+                low=read.low,
+                high=read.high,
+                likely=read.likely,
+            )
+        )
     return read

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from fsgr_tui.core.caveats import STAGED_WARNING
+from fsgr_tui.core.language import mark, sentences, tr
 from fsgr_tui.core.plan import Choice, FilesystemNeed, GpuFit, Plan, Rung, WayPlan
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration, format_gib, printable
 
@@ -15,26 +16,36 @@ Rows = list[tuple[str, ...]]
 def way_rows(plan: Plan) -> Rows:
     """The three ways side by side: (what, realtime, precomputed, cached pixels), spans in a line of their own."""
     ways = plan.ways
-    runs = f"{plan.time.experiments} x " if plan.time.experiments > 1 else ""
-    fits = {True: "yes", False: "NO", None: "unknown"}
+    fits = {True: tr("yes"), False: tr("NO"), None: tr("unknown")}
 
     def each(label: str, show: Callable[[WayPlan], str]) -> tuple[str, ...]:
         return (label, *(show(way) for way in ways))
 
     rows = [
-        each("possible here", lambda way: fits[way.fits]),
-        each("stored beside the images", lambda way: format_bytes(way.stored_bytes) if way.stored_bytes else "-"),
+        each(tr("possible here"), lambda way: fits[way.fits]),
+        each(tr("stored beside the images"), lambda way: format_bytes(way.stored_bytes) if way.stored_bytes else "-"),
         each(
-            "before the first epoch", lambda way: format_duration(way.preparation.likely) if way.stored_bytes else "-"
+            tr("before the first epoch"),
+            lambda way: format_duration(way.preparation.likely) if way.stored_bytes else "-",
         ),
-        each("one epoch", lambda way: format_duration(way.epoch.likely)),
-        each("  its span", lambda way: span(way.epoch)),
-        each(f"{runs}{plan.time.epochs} epochs in all", lambda way: format_duration(way.total.likely)),
-        each("GPU memory", lambda way: f"{format_gib(way.memory.likely)}"),
-        each("  at batch", lambda way: str(way.batch)),
-        each("the same model", lambda way: "yes" if way.exact else "NO"),
+        each(tr("one epoch"), lambda way: format_duration(way.epoch.likely)),
+        each("  " + tr("its span"), lambda way: span(way.epoch)),
+        each(total_words(plan), lambda way: format_duration(way.total.likely)),
+        each(tr("GPU memory"), lambda way: f"{format_gib(way.memory.likely)}"),
+        each("  " + tr("at batch"), lambda way: str(way.batch)),
+        each(tr("the same model"), lambda way: tr("yes") if way.exact else tr("NO")),
     ]
     return [row for row in rows if len({*row[1:]}) > 1 or row[1] != ""]
+
+
+def total_words(plan: Plan) -> str:
+    """What a total is of, e.g. `4 x 20 epochs in all`."""
+    epochs, runs = plan.time.epochs, plan.time.experiments
+    return (
+        tr("{runs} x {epochs} epochs in all", runs=runs, epochs=epochs)
+        if runs > 1
+        else tr("{epochs} epochs in all", epochs=epochs)
+    )
 
 
 def span(estimate: Estimate) -> str:
@@ -47,34 +58,57 @@ def span(estimate: Estimate) -> str:
 def time_words(plan: Plan) -> str:
     """Break-even, net saving and what realtime pays for, in sentences."""
     time, point = plan.time, plan.time.break_even_epochs
-    words = [f"Realtime encodes every image about {time.encodes_per_image:.1f} times an epoch, once for each caption."]
+    words = [
+        tr(
+            "Realtime encodes every image about {times:.1f} times an epoch, once for each caption.",
+            times=time.encodes_per_image,
+        )
+    ]
     if isinstance(point, Unknown) or isinstance(time.break_even_experiments, Unknown):
-        words.append("Precomputing saves no time here.")
+        words.append(tr("Precomputing saves no time here."))
     else:
-        runs = time.break_even_experiments.likely
         words.append(
-            f"An extraction pays after {point.likely:.2g} epochs ({point.low:.2g} - {point.high:.2g}), "
-            f"{runs:.2g} experiments of {time.epochs} epochs."
+            tr(
+                "An extraction pays after {likely:.2g} epochs ({low:.2g} - {high:.2g}), {runs:.2g} experiments of {epochs} epochs.",
+                likely=point.likely,
+                low=point.low,
+                high=point.high,
+                runs=time.break_even_experiments.likely,
+                epochs=time.epochs,
+            )
         )
         saved = time.net_saving.likely
-        words.append(f"In all it {'saves' if saved > 0 else 'costs'} about {format_duration(abs(saved))}.")
+        took = format_duration(abs(saved))
+        words.append(
+            tr("In all it saves about {time}.", time=took)
+            if saved > 0
+            else tr("In all it costs about {time}.", time=took)
+        )
     words.append(basis_words([time.extraction, time.realtime_epoch, time.precomputed_epoch]))
-    return " ".join(words)
+    return sentences(*words)
 
 
 def basis_words(estimates: Sequence[Estimate]) -> str:
     """Where times come from, and what to do about guesses."""
     known = {estimate.basis for estimate in estimates} - {"exact"}
     if known == {"measured"}:
-        return "All times were measured here."
+        return tr("All times were measured here.")
     grounds = [word for word in ("measured", "table", "guess") if word in known]
-    names = {"measured": "measured here", "table": "published rates", "guess": "guesses"}
-    return (
-        f"Times: {' and '.join(names[word] for word in grounds)}; `fsgr-tui bench` measures them here in half a minute."
+    names = {"measured": tr("measured here"), "table": tr("published rates"), "guess": tr("guesses")}
+    return tr(
+        "Times: {grounds}; `fsgr-tui bench` measures them here in half a minute.",
+        grounds=tr(" and ").join(names[word] for word in grounds),
     )
 
 
-MODEL_COLUMNS = ("model", "features", "fits", "extraction", "pays after", "epochs", "pays")
+def way_columns() -> tuple[str, ...]:
+    """The columns of `way_rows`."""
+    return ("", tr("A realtime"), tr("B precomputed"), tr("cached pixels"))
+
+
+MODEL_COLUMNS = (
+    mark("model"), mark("features"), mark("fits"), mark("extraction"), mark("pays after"), mark("epochs"), mark("pays"),
+)  # fmt: skip
 
 
 def model_rows(plan: Plan) -> Rows:
@@ -83,11 +117,13 @@ def model_rows(plan: Plan) -> Rows:
         (
             model.clip_model,
             format_bytes(model.feature_bytes),
-            {True: "yes", False: "NO", None: "unknown"}[model.fits],
+            {True: tr("yes"), False: tr("NO"), None: tr("unknown")}[model.fits],
             format_duration(model.extraction.likely),
-            "-" if isinstance(model.break_even_epochs, Unknown) else f"{model.break_even_epochs.likely:.2g} epochs",
+            "-"
+            if isinstance(model.break_even_epochs, Unknown)
+            else tr("{epochs:.2g} epochs", epochs=model.break_even_epochs.likely),
             f"{model.epochs:g}",
-            "yes" if model.pays else "no",
+            tr("yes") if model.pays else tr("no"),
         )
         for model in plan.models
     ]
@@ -96,20 +132,28 @@ def model_rows(plan: Plan) -> Rows:
 def keep_words(plan: Plan) -> str:
     """Whether the files of several models fit beside each other, and what they take that way and one at a time."""
     sizes = [model.feature_bytes for model in plan.models]
-    judged = {
-        True: "which fits.",
-        False: "which does not fit: keep one model's file at a time.",
-        None: "and whether that fits is not known.",
+    words = {
+        True: mark("One at a time their features take {most} at the most; side by side {sum}, which fits."),
+        False: mark(
+            "One at a time their features take {most} at the most; side by side {sum}, which does not fit: "
+            "keep one model's file at a time."
+        ),
+        None: mark(
+            "One at a time their features take {most} at the most; side by side {sum}, and whether that fits is not known."
+        ),
     }[plan.keep_all_models]
-    return (
-        f"One at a time their features take {format_bytes(max(sizes))} at the most; "
-        f"side by side {format_bytes(sum(sizes))}, {judged}"
-    )
+    return tr(words, most=format_bytes(max(sizes)), sum=format_bytes(sum(sizes)))
 
 
 def gpu_columns(plan: Plan) -> tuple[str, ...]:
     """The columns of `gpu_rows`."""
-    return ("GPU", "free", f"A, batch {plan.memory.realtime_batch}", f"B, batch {plan.memory.precomputed_batch}")
+    memory = plan.memory
+    return (
+        "GPU",
+        tr("free"),
+        tr("A, batch {batch}", batch=memory.realtime_batch),
+        tr("B, batch {batch}", batch=memory.precomputed_batch),
+    )
 
 
 def gpu_rows(plan: Plan) -> Rows:
@@ -117,8 +161,8 @@ def gpu_rows(plan: Plan) -> Rows:
 
     def batch(fits: bool | None, largest: int | Unknown) -> str:
         if isinstance(largest, Unknown):
-            return "unknown"
-        return f"{'fits' if fits else 'NO'}, at most {largest}"
+            return tr("unknown")
+        return tr("fits, at most {largest}", largest=largest) if fits else tr("NO, at most {largest}", largest=largest)
 
     return [
         (
@@ -149,14 +193,18 @@ def storage_tree(plan: Plan, need: FilesystemNeed) -> Rows:
     items.sort(key=lambda item: order.index(item.kind))
     rows: Rows = [(printable(f"{need.mount} ({need.filesystem})"), "", "")]
     for item in items:
-        exact = f"{item.bytes.likely:,.0f} bytes" if item.bytes.basis == "exact" and item.kind == "features" else ""
+        exact = (
+            tr("{size:,.0f} bytes", size=item.bytes.likely)
+            if item.bytes.basis == "exact" and item.kind == "features"
+            else ""
+        )
         upper = (
             ""
             if item.bytes.low == item.bytes.high
             else f"{format_bytes(item.bytes.low)} - {format_bytes(item.bytes.high)}"
         )
-        here = "here already" if item.present_bytes else ""
-        remark = "; ".join(part for part in (here, exact or upper, item.note) if part)
+        here = tr("here already") if item.present_bytes else ""
+        remark = tr("; ").join(part for part in (here, exact or upper, item.note) if part)
         rows.append((f"  {printable(item.name)}", format_bytes(item.bytes.likely), remark))
     return rows
 
@@ -165,26 +213,35 @@ def need_words(need: FilesystemNeed) -> str:
     """Whether a file system holds what is planned, with its quota and its files."""
     free, after = need.free_bytes, need.free_after_bytes
     if isinstance(free, Unknown) or isinstance(after, Unknown):
-        room = f"{format_bytes(need.need_bytes)} more needed; free space {free}"
-    elif after < 0:
-        room = (
-            f"{format_bytes(need.need_bytes)} more needed, {format_bytes(free)} free, {format_bytes(-after)} too little"
-        )
+        room = tr("{need} more needed; free space {free}", need=format_bytes(need.need_bytes), free=free)
     else:
-        room = f"{format_bytes(need.need_bytes)} more needed, {format_bytes(free)} free, {format_bytes(after)} left"
-    judged = {True: "fits", False: "DOES NOT FIT", None: "not known whether it fits"}[need.fits]
+        words = (
+            mark("{need} more needed, {free} free, {rest} too little")
+            if after < 0
+            else mark("{need} more needed, {free} free, {rest} left")
+        )
+        room = tr(words, need=format_bytes(need.need_bytes), free=format_bytes(free), rest=format_bytes(abs(after)))
+    judged = {True: tr("fits"), False: tr("DOES NOT FIT"), None: tr("not known whether it fits")}[need.fits]
     if need.fits is False and not need.too_few_files and isinstance(after, int) and after >= 0:
-        judged += f" with a reserve of {format_bytes(need.reserve_bytes)}"
+        judged = tr("DOES NOT FIT with a reserve of {size}", size=format_bytes(need.reserve_bytes))
     quota = (
-        f"quota leaves {format_bytes(need.quota_bytes)}"
+        tr("Quota leaves {size}", size=format_bytes(need.quota_bytes))
         if isinstance(need.quota_bytes, int)
-        else f"quota unknown ({need.quota_bytes.reason})"
+        else tr("Quota unknown ({why})", why=need.quota_bytes.why)
     )
-    files = f"{need.files_needed:,} more files"
-    inodes = (
-        f"{need.inodes_free:,} possible" if isinstance(need.inodes_free, int) else "how many are possible is unknown"
+    files = (
+        tr("{files:,} more files, {possible:,} possible", files=need.files_needed, possible=need.inodes_free)
+        if isinstance(need.inodes_free, int)
+        else tr("{files:,} more files, how many are possible is unknown", files=need.files_needed)
     )
-    return f"{need.mount}: {room}: {judged}. {quota[0].upper()}{quota[1:]}; {files}, {inodes}."
+    return tr(
+        "{mount}: {room}: {judged}. {quota}; {files}.",
+        mount=need.mount,
+        room=room,
+        judged=judged,
+        quota=quota,
+        files=files,
+    )
 
 
 def ladder_rows(plan: Plan) -> Rows:
@@ -196,11 +253,16 @@ def ladder_rows(plan: Plan) -> Rows:
             rung.label,
             format_bytes(rung.feature_bytes),
             format_bytes(rung.need_bytes),
-            {True: "fits", False: "no", None: "unknown"}[rung.fits],
-            "" if len(rung.splits) == len(plan.dataset.splits) else f"only {', '.join(rung.splits)}",
+            {True: tr("fits"), False: tr("no"), None: tr("unknown")}[rung.fits],
+            "" if len(rung.splits) == len(plan.dataset.splits) else tr("only {splits}", splits=", ".join(rung.splits)),
         )
         for rung in plan.ladder
     ]
+
+
+def ladder_columns() -> tuple[str, ...]:
+    """The first columns of `ladder_rows`; the others tell what they are by themselves."""
+    return ("", tr("row"), tr("features"), tr("with all beside"))
 
 
 def _is_chosen(rung: Rung, choice: Choice) -> bool:
@@ -222,13 +284,23 @@ def guide_table(plan: Plan) -> tuple[Rows, Rows]:
     return rows, notes
 
 
+def guide_columns() -> tuple[str, ...]:
+    """The columns of `guide_table`."""
+    return ("", tr("guide"), tr("computed"), tr("measured"))
+
+
 def staged_words(plan: Plan) -> str:
     """The staged strategy in sentences."""
     first = plan.staged[0]
     epochs = first.argv[first.argv.index("--epochs") + 1]
     took = format_duration(int(epochs) * plan.time.realtime_epoch.likely)
-    return (
-        f"If the code is new to you: {epochs} epochs in realtime first (about {took}), to see the loss fall and the data "
-        f"pipeline work; then extract, and do everything on stored features. {STAGED_WARNING} "
-        "`fsgr-tui plan --staged --out plan.toml` saves these steps."
+    return sentences(
+        tr(
+            "If the code is new to you: {epochs} epochs in realtime first (about {time}), to see the loss fall and the data "
+            "pipeline work; then extract, and do everything on stored features.",
+            epochs=epochs,
+            time=took,
+        ),
+        tr(STAGED_WARNING),
+        tr("`fsgr-tui plan --staged --out plan.toml` saves these steps."),
     )
