@@ -10,10 +10,11 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.bench import rate_words
 from fsgr_tui.core.bottleneck import scaling, write_images_per_s
-from fsgr_tui.core.calibration import Calibration, MemoryLine
+from fsgr_tui.core.calibration import NOT_MEASURED, Calibration, MemoryLine
 from fsgr_tui.core.extraction import ACTIVATIONS, BACKENDS, PRECISIONS, ModelChoice
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.tower import DTYPES, GRIDS
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_estimate, format_gib, printable
+from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_estimate, format_gib, printable, unit_words
 from fsgr_tui.service import bench, calibration
 
 LIST_SCHEMA = "fsgr-tui/bench-list/1"
@@ -97,13 +98,20 @@ def command(show_list: bool, forget: bool, as_json: bool, **asked: Any) -> int:
     prepared = bench.prepare(_request(asked))
     request = prepared.request
     pictures = (
-        f"{len(prepared.images):,} of {prepared.dataset_images:,} images" if prepared.images else "generated pictures"
+        tr("{sample:,} of {all:,} images", sample=len(prepared.images), all=prepared.dataset_images)
+        if prepared.images
+        else tr("generated pictures")
     )
-    text.echo(
-        f"{request.model.clip_model} on {pictures} for {request.seconds:g} s, {prepared.workers} workers; a temporary file of "
-        f"{format_bytes(prepared.need_bytes)} in {printable(str(prepared.parent))}",
-        sys.stderr,
+    about = tr(
+        "{model} on {pictures} for {seconds:g} s, {workers} workers; a temporary file of {size} in {folder}",
+        model=request.model.clip_model,
+        pictures=pictures,
+        seconds=request.seconds,
+        workers=prepared.workers,
+        size=format_bytes(prepared.need_bytes),
+        folder=printable(str(prepared.parent)),
     )
+    text.echo(about, sys.stderr)
     try:
         status = follow.follow(bench.start(prepared))
     finally:
@@ -116,7 +124,7 @@ def command(show_list: bool, forget: bool, as_json: bool, **asked: Any) -> int:
         _show(report, report.calibration)
         return follow.exit_code(status)
     if status.state == "stopped":
-        text.echo("The measurement was stopped; nothing was kept.", sys.stderr)
+        text.echo(tr("The measurement was stopped; nothing was kept."), sys.stderr)
         return follow.exit_code(status)
     return ended.report(status, as_json=False, done=ended.result)
 
@@ -128,44 +136,49 @@ def _request(asked: dict[str, Any]) -> bench.BenchRequest:
 
 
 def _show(report: bench.BenchReport, measured: Calibration) -> None:
-    text.echo(text.styled(printable(f"{measured.clip_model} on {_device(measured)}, {measured.machine}"), "bold"))
-    text.table(_rows(measured), ("", "rate", "span", ""))
-    text.heading("Bottleneck")
+    text.echo(text.styled(printable(_measured_on(measured)), "bold"))
+    text.table(_rows(measured), ("", tr("rate"), tr("span"), ""))
+    text.heading(tr("Bottleneck"))
     text.paragraph(measured.bottleneck)
-    text.heading("What follows")
+    text.heading(tr("What follows"))
     text.table(_consequences(report))
     if measured.notes:
-        text.heading("Mind")
+        text.heading(tr("Mind"))
         text.table([("!", note) for note in measured.notes])
     if report.kept:
         text.echo()
-        text.paragraph(f"Kept in {printable(report.kept)}; `fsgr-tui plan` uses it from now on.")
+        text.paragraph(tr("Kept in {path}; `fsgr-tui plan` uses it from now on.", path=printable(report.kept)))
+
+
+def _measured_on(measured: Calibration) -> str:
+    values = {"model": measured.clip_model, "device": _device(measured), "machine": measured.machine}
+    return tr("{model} on {device}, {machine}", **values)
 
 
 def _rows(measured: Calibration) -> list[tuple[str, ...]]:
     """(what, rate, span, remark) of each rate."""
     times, images = scaling(measured), write_images_per_s(measured)
-    batch = f"batches of {measured.batch_size}"
-    state = "page cache dropped" if measured.images_cold else "warm page cache"
+    batch = tr("batches of {size}", size=measured.batch_size)
+    state = tr("page cache dropped") if measured.images_cold else tr("warm page cache")
     return [
-        _row("decode, 1 worker", measured.decode_one, f"{format_bytes(measured.image_bytes)} a picture, {state}"),
-        _row(f"decode, {measured.workers} workers", measured.decode, "" if times is None else f"{times:.1f} times one worker"),
-        _row("encode", measured.encode, f"{measured.precision}, {batch}"),
-        _row("extraction, overlapped", measured.extract, f"{measured.grid} {measured.dtype}, {batch}"),
+        _row(tr("decode, 1 worker"), measured.decode_one, tr("{size} a picture, {cache}", size=format_bytes(measured.image_bytes), cache=state)),
+        _row(tr("decode, {workers} workers", workers=measured.workers), measured.decode, "" if times is None else tr("{times:.1f} times one worker", times=times)),
+        _row(tr("encode"), measured.encode, f"{measured.precision}, {batch}"),
+        _row(tr("extraction, overlapped"), measured.extract, f"{measured.grid} {measured.dtype}, {batch}"),
         _row(
-            "write, synced",
+            tr("write, synced"),
             measured.write_bytes_per_s,
-            "" if isinstance(images, Unknown) else f"{images.likely:,.0f} images/s of {format_bytes(measured.row_bytes)} each",
+            "" if isinstance(images, Unknown) else tr("{rate:,.0f} images/s of {size} each", rate=images.likely, size=format_bytes(measured.row_bytes)),
         ),
-        _row("random read", measured.read, "page cache dropped" if measured.read_cold else "warm page cache: a cold one is slower"),
-        _row("train, realtime", measured.realtime, f"batches of {measured.realtime_batch}, frozen tower"),
-        _row("train, precomputed", measured.precomputed, f"batches of {measured.precomputed_batch}"),
+        _row(tr("random read"), measured.read, tr("page cache dropped") if measured.read_cold else tr("warm page cache: a cold one is slower")),
+        _row(tr("train, realtime"), measured.realtime, tr("batches of {size}, frozen tower", size=measured.realtime_batch)),
+        _row(tr("train, precomputed"), measured.precomputed, tr("batches of {size}", size=measured.precomputed_batch)),
     ]  # fmt: skip
 
 
 def _row(what: str, rate: Estimate | Unknown, remark: str) -> tuple[str, ...]:
     if isinstance(rate, Unknown):
-        return (what, "unknown", "", printable(rate.reason))
+        return (what, tr("unknown"), "", printable(rate.why))
     unit = rate.unit
     return (
         what,
@@ -178,30 +191,42 @@ def _row(what: str, rate: Estimate | Unknown, remark: str) -> tuple[str, ...]:
 def _number(value: float, unit: str) -> str:
     """A rate without its unit, which stands beside it; bytes keep theirs, as their size decides it."""
     words = rate_words(value, unit)
-    return words.removesuffix("/s") if unit == "bytes/s" else words.removesuffix(f" {unit}")
+    return words.removesuffix("/s") if unit == "bytes/s" else words.removesuffix(f" {unit_words(unit)}")
 
 
 def _consequences(report: bench.BenchReport) -> list[tuple[str, str]]:
     gain, extraction = report.speed_up, report.extraction
     faster = (
-        f"{gain.likely:.1f}x ({gain.low:.1f} - {gain.high:.1f}) by caption pairs a second; the guide says 3-5x"
+        tr(
+            "{likely:.1f}x ({low:.1f} - {high:.1f}) by caption pairs a second; the guide says 3-5x",
+            likely=gain.likely,
+            low=gain.low,
+            high=gain.high,
+        )
         if isinstance(gain, Estimate)
         else str(gain)
     )
     rows = [
-        (f"extraction of {report.dataset_images:,} images", format_estimate(extraction or Unknown("not measured"))),
-        ("precomputed against realtime", faster),
+        (
+            tr("extraction of {images:,} images", images=report.dataset_images),
+            format_estimate(extraction or Unknown(NOT_MEASURED)),
+        ),
+        (tr("precomputed against realtime"), faster),
     ]
     if report.calibration is not None and report.calibration.device != "cpu":
         lines = {"realtime": report.calibration.realtime_memory, "precomputed": report.calibration.precomputed_memory}
-        rows += [(f"GPU memory, {mode}", _memory(line)) for mode, line in lines.items()]
+        rows += [(tr("GPU memory, {mode}", mode=tr(mode)), _memory(line)) for mode, line in lines.items()]
     return rows
 
 
 def _memory(line: MemoryLine | Unknown) -> str:
     if isinstance(line, Unknown):
         return str(line)
-    return f"{format_gib(line.fixed_bytes)} and {format_bytes(line.per_image_bytes)} for each image of the batch"
+    return tr(
+        "{fixed} and {each} for each image of the batch",
+        fixed=format_gib(line.fixed_bytes),
+        each=format_bytes(line.per_image_bytes),
+    )
 
 
 def _list(*, as_json: bool) -> int:
@@ -215,11 +240,27 @@ def _list(*, as_json: bool) -> int:
              each.measured_at[:16].replace("T", " "), printable(each.machine))
             for each in kept.calibrations
         ]  # fmt: skip
-        text.table(rows, ("model", "device", "extraction", "realtime", "precomputed", "measured (UTC)", "machine"))
+        text.table(
+            rows,
+            (
+                tr("model"),
+                tr("device"),
+                tr("extraction"),
+                tr("realtime"),
+                tr("precomputed"),
+                tr("measured (UTC)"),
+                tr("machine"),
+            ),
+        )
     else:
-        text.echo(f"Nothing is kept in {printable(str(calibration.calibrations_dir()))}; `fsgr-tui bench` measures.")
+        text.echo(
+            tr(
+                "Nothing is kept in {folder}; `fsgr-tui bench` measures.",
+                folder=printable(str(calibration.calibrations_dir())),
+            )
+        )
     for remark in kept.remarks:
-        text.echo(f"  warning: {printable(remark)}", sys.stderr)
+        text.echo("  " + tr("warning: {what}", what=printable(remark)), sys.stderr)
     return 0
 
 
@@ -228,13 +269,19 @@ def _forget(*, as_json: bool) -> int:
     if as_json:
         text.json_out({"schema": FORGET_SCHEMA, "forgotten": count})
     else:
-        text.echo(f"{count} calibration{'' if count == 1 else 's'} forgotten; plans use published rates again.")
+        text.echo(
+            trn(
+                "{count} calibration forgotten; plans use published rates again.",
+                "{count} calibrations forgotten; plans use published rates again.",
+                count,
+            )
+        )
     return 0
 
 
 def _device(measured: Calibration) -> str:
-    return "the CPU" if measured.device == "cpu" else measured.device
+    return tr("the CPU") if measured.device == "cpu" else measured.device
 
 
 def _short(rate: Estimate | Unknown) -> str:
-    return "unknown" if isinstance(rate, Unknown) else rate_words(rate.likely, rate.unit)
+    return tr("unknown") if isinstance(rate, Unknown) else rate_words(rate.likely, rate.unit)

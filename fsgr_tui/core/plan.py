@@ -17,10 +17,11 @@ PLAN_SCHEMA = "fsgr-tui/plan/1"
 
 Way = Literal["realtime", "precomputed", "none"]
 WayName = Literal["realtime", "precomputed", "pixels"]
-WAY_NAMES: tuple[WayName, ...] = (mark("realtime"), mark("precomputed"), mark("pixels"))
-"""Keys for programs; shown with `tr`."""
-
 Vote = Literal["A", "B", "neutral", "blocks"]
+VOTES: tuple[Vote, ...] = ("A", "B", mark("neutral"), mark("blocks"))
+WAY_NAMES: tuple[WayName, ...] = (mark("realtime"), mark("precomputed"), mark("pixels"))
+"""Votes and names of ways are keys for programs; they are shown with `tr`."""
+
 ItemKind = Literal["images", "features", "annotations", "checkpoints", "temporary", "reserve"]
 
 

@@ -19,6 +19,7 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.guide import GUIDE_PRECOMPUTED_BATCH, GUIDE_REALTIME_BATCH
 from fsgr_tui.core.job import Cause, JobState, JobStatus
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import Disk, Host
 from fsgr_tui.core.steps import DEFAULT_IMAGE_ROOT
 from fsgr_tui.core.storage import temporary_bytes
@@ -121,10 +122,13 @@ def prepare(request: BenchRequest, disks: DiskSystem = LOCAL_DISKS) -> PreparedB
         MachineCannot: missing packages or weights, a folder that cannot be read or written, or no space.
     """
     if not LEAST_SECONDS <= request.seconds <= MOST_SECONDS:
-        wrong = "too much" if request.seconds > MOST_SECONDS else "too little"
+        wrong = (
+            mark("--seconds {seconds:g} is too much: eight rates with their spans need {least} to {most}.")
+            if request.seconds > MOST_SECONDS
+            else mark("--seconds {seconds:g} is too little: eight rates with their spans need {least} to {most}.")
+        )
         raise BadRequest(
-            f"--seconds {request.seconds:g} is {wrong}: eight rates with their spans need {LEAST_SECONDS} to {MOST_SECONDS}.",
-            "Leave it out for 30.",
+            tr(wrong, seconds=request.seconds, least=LEAST_SECONDS, most=MOST_SECONDS), tr("Leave it out for 30.")
         )
     tower = find_model(request.model.clip_model)
     shape = request.model.shape(tower)
@@ -219,7 +223,7 @@ def _sample(request: BenchRequest) -> tuple[tuple[Image, ...], int, str]:
         root = DEFAULT_IMAGE_ROOT
     if root is None:
         facts = probe_dataset(None, request.splits)
-        return (), facts.images, f"{', '.join(facts.split_names)} (published counts)"
+        return (), facts.images, tr("{splits} (published counts)", splits=", ".join(facts.split_names))
     require_folder(Path(root))
     facts = probe_dataset(root, request.splits)
     here = [split for split in facts.splits if split.found]
@@ -230,8 +234,10 @@ def _sample(request: BenchRequest) -> tuple[tuple[Image, ...], int, str]:
     ]
     if not listed:
         raise BadRequest(
-            f"There are no images in {root} nor in its split folders.",
-            "Name the folder that holds train2014 and val2014, or leave --image-root out to measure with generated pictures.",
+            tr("There are no images in {root} nor in its split folders.", root=root),
+            tr(
+                "Name the folder that holds train2014 and val2014, or leave --image-root out to measure with generated pictures."
+            ),
         )
     count = sum(split.found for split in here) or len(listed)
     paths = random.Random(0).sample(sorted(listed), min(MOST_IMAGES, len(listed)))
@@ -244,13 +250,14 @@ def _require_annotations(folder: str) -> None:
         return
     if not Path(folder).is_dir():
         raise BadRequest(
-            f"The annotation folder {folder} is not there.", "Leave --annotation-folder out to use synthetic captions."
+            tr("The annotation folder {folder} is not there.", folder=folder),
+            tr("Leave --annotation-folder out to use synthetic captions."),
         )
     absent = [name for name in coco.ANNOTATION_FILES if not (Path(folder) / name).is_file()]
     if absent:
         raise BadRequest(
-            f"{folder} lacks {', '.join(absent)}.",
-            "They come with M2 Transformer's annotations; or leave --annotation-folder out.",
+            tr("{folder} lacks {names}.", folder=folder, names=", ".join(absent)),
+            tr("They come with M2 Transformer's annotations; or leave --annotation-folder out."),
         )
 
 
@@ -260,9 +267,11 @@ def _require_folder(features_dir: str, disks: DiskSystem) -> tuple[Path, Disk]:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise BadRequest(f"{parent} is a file.", "Name the folder that features go to with --features-dir.")
+        raise BadRequest(
+            tr("{parent} is a file.", parent=parent), tr("Name the folder that features go to with --features-dir.")
+        )
     disk = probe_disk(parent, disks)
-    require_writable(disk, parent, "Choose another --features-dir.")
+    require_writable(disk, parent, tr("Choose another --features-dir."))
     return parent, disk
 
 
@@ -270,9 +279,17 @@ def _require_space(parent: Path, disk: Disk, shape: FeatureShape, rows: int, *, 
     need = shape.file_bytes(rows) + temporary_bytes(rows) + (_PICTURES_BYTES if generated else 0)
     if isinstance(disk.free_bytes, int) and need + _ROOM_LEFT_BYTES > disk.free_bytes:
         raise MachineCannot(
-            f"Not enough space in {parent}: the temporary file takes {format_bytes(need)}, and {format_bytes(_ROOM_LEFT_BYTES)} "
-            f"are left for others; {format_bytes(disk.free_bytes)} are free on {disk.mount} ({disk.filesystem}).",
-            "Make room, or measure on another disk with --features-dir.",
+            tr(
+                "Not enough space in {folder}: the temporary file takes {need}, and {rest} are left for others; "
+                "{free} are free on {mount} ({filesystem}).",
+                folder=parent,
+                need=format_bytes(need),
+                rest=format_bytes(_ROOM_LEFT_BYTES),
+                free=format_bytes(disk.free_bytes),
+                mount=disk.mount,
+                filesystem=disk.filesystem,
+            ),
+            tr("Make room, or measure on another disk with --features-dir."),
         )
     return need
 

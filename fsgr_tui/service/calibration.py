@@ -15,6 +15,7 @@ from platformdirs import user_state_path
 
 from fsgr_tui.core.calibration import Calibration, machine_words, read_calibration
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Machine
 from fsgr_tui.core.timing import best_gpu
 from fsgr_tui.core.tower import canonical_name
@@ -48,9 +49,15 @@ def kept() -> Kept:
         try:
             found.append(read_calibration(path.read_bytes()))
         except OSError as error:
-            remarks.append(f"The calibration {path} cannot be read: {error.strerror}.")
+            remarks.append(tr("The calibration {path} cannot be read: {reason}.", path=path, reason=error.strerror))
         except msgspec.MsgspecError as error:
-            remarks.append(f"The calibration {path} is passed over: {error}. `fsgr-tui bench` measures anew.")
+            remarks.append(
+                tr(
+                    "The calibration {path} is passed over: {error}. `fsgr-tui bench` measures anew.",
+                    path=path,
+                    error=error,
+                )
+            )
     found.sort(key=lambda calibration: calibration.measured_at, reverse=True)
     return Kept(tuple(found), tuple(remarks))
 
@@ -85,7 +92,10 @@ def forget() -> int:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise MachineCannot(f"{path} cannot be deleted: {error.strerror}.", "Look at its permissions.") from None
+            raise MachineCannot(
+                tr("{path} cannot be deleted: {reason}.", path=path, reason=error.strerror),
+                tr("Look at its permissions."),
+            ) from None
     # Whatever else a user keeps there stays, and the folder with it.
     with contextlib.suppress(OSError):
         calibrations_dir().rmdir()

@@ -11,6 +11,7 @@ import msgspec
 from fsgr_tui.core.device import ALL, device_names, gpu_number, refuse_absent_gpus
 from fsgr_tui.core.errors import BadRequest, MachineCannot, MissingExtra
 from fsgr_tui.core.extraction import WEIGHTS_SUFFIXES, ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.probes.gpu import probe_gpus
 from fsgr_tui.probes.models import find_model, is_installed
@@ -34,17 +35,20 @@ def require_weights(weights: str) -> None:
     if path.is_dir():
         found = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS_SUFFIXES)
         raise BadRequest(
-            f"--weights {path} is a folder.",
-            f"Name one of its files: {', '.join(found[:8])}."
+            tr("--weights {path} is a folder.", path=path),
+            tr("Name one of its files: {names}.", names=", ".join(found[:8]))
             if found
-            else "It holds no .pt, .pth or .safetensors file.",
+            else tr("It holds no .pt, .pth or .safetensors file."),
         )
     if looks_like_path and not path.is_file():
         raise MachineCannot(
-            f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag such as openai."
+            tr("There is no weights file {path}.", path=path),
+            tr("Look at --weights, or give an open_clip tag such as openai."),
         )
     if weights.startswith("random:") and not weights.removeprefix("random:").isdigit():
-        raise BadRequest(f"--weights {weights}: the seed is no number.", "Write it like random:0.")
+        raise BadRequest(
+            tr("--weights {weights}: the seed is no number.", weights=weights), tr("Write it like random:0.")
+        )
 
 
 def require_device(asked: str, ask: Callable[[], GpuReport] = probe_gpus) -> None:

@@ -13,6 +13,7 @@ from fsgr_tui.core.calibration import Calibration
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.dataset import DatasetFacts
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.planner import plan_for
@@ -103,8 +104,11 @@ def _dataset(intent: Intent, image_root: str | None, what_if: WhatIf, *, recount
     if what_if.dataset:
         if image_root is not None or intent.splits:
             raise BadRequest(
-                f"--dataset {what_if.dataset} plans without images, and --image-root or --split name some.",
-                "Leave --dataset out to plan with the images that are there.",
+                tr(
+                    "--dataset {name} plans without images, and --image-root or --split name some.",
+                    name=what_if.dataset,
+                ),
+                tr("Leave --dataset out to plan with the images that are there."),
             )
         return assumed_dataset(coco.DATASETS[what_if.dataset], karpathy=what_if.dataset == coco.KARPATHY)
     if image_root is None and Path(DEFAULT_IMAGE_ROOT).is_dir():

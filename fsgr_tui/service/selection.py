@@ -12,6 +12,7 @@ import numpy as np
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.language import mark, sentences, tr
 from fsgr_tui.core.units import few
 from fsgr_tui.features.annotations import captioned_images, named_images
 from fsgr_tui.features.images import Image
@@ -20,11 +21,11 @@ from fsgr_tui.probes.dataset import list_images, require_folder, split_folder
 IdKind = Literal["auto", "image", "annotation"]
 ID_KINDS: tuple[IdKind, ...] = ("auto", "image", "annotation")
 
-_AN_ID = (
+_AN_ID = mark(
     "An id is a whole number, of an image (9 for COCO_train2014_000000000009.jpg) or of a caption. "
     "Write one a line, or save integers with numpy.save."
 )
-_PERHAPS_CAPTIONS = " If they are annotation (caption) ids, add --annotations to resolve them."
+_PERHAPS_CAPTIONS = mark("If they are annotation (caption) ids, add --annotations to resolve them.")
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ def select_images(
         BadRequest: a folder is missing or holds no images, a name carries no id, or two files carry the same one.
     """
     if not splits:
-        raise BadRequest("No split was given.", "Add --split train2014 (or val2014, karpathy, ...).")
+        raise BadRequest(tr("No split was given."), tr("Add --split train2014 (or val2014, karpathy, ...)."))
     pattern = _compiled(id_pattern)
     named = named_images(Path(annotations)) if annotations else {}
     root = Path(image_root)
@@ -78,8 +79,8 @@ def select_images(
         if not folder.is_dir():
             here = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
             raise BadRequest(
-                f"There is no folder {folder}.",
-                did_you_mean(split, here) or f"Folders there: {', '.join(here[:8]) or 'none'}.",
+                tr("There is no folder {folder}.", folder=folder),
+                did_you_mean(split, here) or tr("Folders there: {names}.", names=", ".join(here[:8]) or tr("none")),
             )
         before = len(by_id)
         for image in list_images(folder, dead_links=dead_links):
@@ -88,21 +89,30 @@ def select_images(
                 unnamed.append(image.path)
             elif image_id in by_id:
                 raise BadRequest(
-                    f"Two files carry the image id {image_id}: {by_id[image_id]} and {image.path}.",
-                    "Remove one of them.",
+                    tr(
+                        "Two files carry the image id {id}: {first} and {second}.",
+                        id=image_id,
+                        first=by_id[image_id],
+                        second=image.path,
+                    ),
+                    tr("Remove one of them."),
                 )
             else:
                 by_id[image_id] = image.path
         if len(by_id) == before and not unnamed:
             raise BadRequest(
-                f"There are no images in {folder}.", f"Images end in {', '.join(sorted(coco.IMAGE_SUFFIXES))}."
+                tr("There are no images in {folder}.", folder=folder),
+                tr("Images end in {suffixes}.", suffixes=", ".join(sorted(coco.IMAGE_SUFFIXES))),
             )
     if unnamed:
         raise BadRequest(
-            f"{len(unnamed):,} image names carry no id, e.g. {unnamed[0]}.",
-            f"The rule: {coco.ID_RULE}. For other names give --id-pattern with the digits in a group, "
-            "e.g. --id-pattern '_([0-9]+)_small$'; or --annotations with a captions JSON whose `images` name them (NoCaps); "
-            "or move those files out of the folder.",
+            tr("{number:,} image names carry no id, e.g. {example}.", number=len(unnamed), example=unnamed[0]),
+            tr(
+                "The rule: {rule}. For other names give --id-pattern with the digits in a group, e.g. --id-pattern "
+                "'_([0-9]+)_small$'; or --annotations with a captions JSON whose `images` name them (NoCaps); or move those "
+                "files out of the folder.",
+                rule=tr(coco.ID_RULE),
+            ),
         )
     return tuple(Image(image_id, by_id[image_id]) for image_id in sorted(by_id))
 
@@ -118,8 +128,8 @@ def restricted(images: tuple[Image, ...], ids: IdList) -> Selection:
     as_images = wanted & here.keys()
     if ids.kind == "annotation" and not ids.annotations:
         raise BadRequest(
-            f"--ids-are annotation: nothing tells which images the captions in {ids.path} belong to.",
-            "Add --annotations with the captions JSON, or its folder.",
+            tr("--ids-are annotation: nothing tells which images the captions in {path} belong to.", path=ids.path),
+            tr("Add --annotations with the captions JSON, or its folder."),
         )
     captioned = captioned_images(Path(ids.annotations)) if ids.annotations else {}
     as_annotations = wanted & captioned.keys()
@@ -128,12 +138,19 @@ def restricted(images: tuple[Image, ...], ids: IdList) -> Selection:
         maybe_captions = (
             ids.kind == "auto" and not ids.annotations and len(as_images) < coco.IMAGE_ID_SHARE * len(wanted)
         )
-        _refuse_absent(ids.path, wanted - as_images, "no image here has", _PERHAPS_CAPTIONS if maybe_captions else "")
+        words = mark("{path} names {number:,} ids that no image here has: {few}.")
+        _refuse_absent(words, ids.path, wanted - as_images, tr(_PERHAPS_CAPTIONS) if maybe_captions else "")
         return Selection(tuple(image for image in images if image.id in wanted))
-    _refuse_absent(ids.path, wanted - as_annotations, "no caption has")
+    _refuse_absent(mark("{path} names {number:,} ids that no caption has: {few}."), ids.path, wanted - as_annotations)
     resolved = {captioned[number] for number in wanted}
-    _refuse_absent(ids.path, resolved - here.keys(), "(resolved to image ids) no image here has")
-    told = f"{ids.path} holds annotation ids: {len(wanted):,} captions of {len(resolved):,} images."
+    words = mark("{path} names {number:,} ids that (resolved to image ids) no image here has: {few}.")
+    _refuse_absent(words, ids.path, resolved - here.keys())
+    told = tr(
+        "{path} holds annotation ids: {captions:,} captions of {images:,} images.",
+        path=ids.path,
+        captions=len(wanted),
+        images=len(resolved),
+    )
     return Selection(tuple(image for image in images if image.id in resolved), (told,))
 
 
@@ -149,9 +166,14 @@ def shard(images: tuple[Image, ...], text: str) -> tuple[tuple[Image, ...], int,
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:
-        raise BadRequest(f"--shard {text!r} is not a part like 2/8.", "Count from 1: the last of eight is 8/8.")
+        raise BadRequest(
+            tr("--shard {part} is not a part like 2/8.", part=repr(text)), tr("Count from 1: the last of eight is 8/8.")
+        )
     if parts > len(images):
-        raise BadRequest(f"--shard {text}: there are only {len(images):,} images.", "Use fewer parts.")
+        raise BadRequest(
+            tr("--shard {part}: there are only {images:,} images.", part=text, images=len(images)),
+            tr("Use fewer parts."),
+        )
     return images[part - 1 :: parts], part, parts
 
 
@@ -164,25 +186,29 @@ def _kind(ids: IdList, wanted: set[int], as_images: set[int], as_annotations: se
     """Image ids or annotation ids: the kind that explains them all. COCO's two ranges overlap, so both may."""
     if as_images == wanted and as_annotations == wanted:
         raise BadRequest(
-            f"All {len(wanted):,} ids in {ids.path} are image ids and annotation ids as well.",
-            "Say which with --ids-are image or --ids-are annotation.",
+            tr(
+                "All {number:,} ids in {path} are image ids and annotation ids as well.",
+                number=len(wanted),
+                path=ids.path,
+            ),
+            tr("Say which with --ids-are image or --ids-are annotation."),
         )
     if len(as_annotations) > len(as_images):
         return "annotation"
     if not as_images:
-        hint = "" if ids.annotations else _PERHAPS_CAPTIONS
+        hint = "" if ids.annotations else tr(_PERHAPS_CAPTIONS)
         raise BadRequest(
-            f"None of the {len(wanted):,} ids in {ids.path} is the id of an image here.",
-            f"Look at --image-root and --split.{hint}",
+            tr("None of the {number:,} ids in {path} is the id of an image here.", number=len(wanted), path=ids.path),
+            sentences(tr("Look at --image-root and --split."), hint),
         )
     return "image"
 
 
-def _refuse_absent(path: str, absent: set[int], what: str, hint: str = "") -> None:
+def _refuse_absent(words: str, path: str, absent: set[int], hint: str = "") -> None:
     if absent:
         raise BadRequest(
-            f"{path} names {len(absent):,} ids that {what}: {few(sorted(absent))}.",
-            f"Look at --image-root, --split and --annotations.{hint}",
+            tr(words, path=path, number=len(absent), few=few(sorted(absent))),
+            sentences(tr("Look at --image-root, --split and --annotations."), hint),
         )
 
 
@@ -190,9 +216,11 @@ def _read_ids(path: Path) -> set[int]:
     try:
         ids = _ids_of_array(path) if path.suffix == ".npy" else _ids_of_text(path)
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.", "Look at --ids.") from None
+        raise BadRequest(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error), tr("Look at --ids.")
+        ) from None
     if not ids:
-        raise BadRequest(f"{path} names no id.", "Look at --ids.")
+        raise BadRequest(tr("{path} names no id.", path=path), tr("Look at --ids."))
     return ids
 
 
@@ -201,10 +229,10 @@ def _ids_of_array(path: Path) -> set[int]:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError):
         # numpy raises ValueError for pickled objects as well as for text.
-        raise BadRequest(f"{path} is no plain NumPy array of numbers.", _AN_ID) from None
+        raise BadRequest(tr("{path} is no plain NumPy array of numbers.", path=path), tr(_AN_ID)) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        found = str(array.dtype) if isinstance(array, np.ndarray) else "several arrays"
-        raise BadRequest(f"{path} holds {found}, not ids.", _AN_ID)
+        found = str(array.dtype) if isinstance(array, np.ndarray) else tr("several arrays")
+        raise BadRequest(tr("{path} holds {found}, not ids.", path=path, found=found), tr(_AN_ID))
     return set(array.ravel().tolist())
 
 
@@ -213,15 +241,19 @@ def _ids_of_text(path: Path) -> set[int]:
         lines = path.read_text("utf-8").splitlines()
     except UnicodeDecodeError:
         raise BadRequest(
-            f"{path} is no text, so no list of ids.", f"{_AN_ID} Such an array's name ends in .npy."
+            tr("{path} is no text, so no list of ids.", path=path),
+            sentences(tr(_AN_ID), tr("Such an array's name ends in .npy.")),
         ) from None
     ids = set()
     for number, line in enumerate(lines, 1):
         for word in line.split():
             if not (word.isascii() and word.isdigit()):
                 named = coco.image_id(word)
-                meant = "" if named is None else f" If the image of that name is meant, its id is {named}."
-                raise BadRequest(f"{path}, line {number}: {word[:60]!r} is no id.", _AN_ID + meant)
+                meant = "" if named is None else tr("If the image of that name is meant, its id is {id}.", id=named)
+                raise BadRequest(
+                    tr("{path}, line {number}: {word} is no id.", path=path, number=number, word=repr(word[:60])),
+                    sentences(tr(_AN_ID), meant),
+                )
             ids.add(int(word))
     return ids
 
@@ -231,6 +263,6 @@ def _compiled(id_pattern: str) -> re.Pattern[str] | None:
         return re.compile(id_pattern) if id_pattern else None
     except re.error as error:
         raise BadRequest(
-            f"--id-pattern {id_pattern!r} is no regular expression: {error}.",
-            "Put the digits in a group: '_([0-9]+)$'.",
+            tr("--id-pattern {pattern} is no regular expression: {error}.", pattern=repr(id_pattern), error=error),
+            tr("Put the digits in a group: '_([0-9]+)$'."),
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.machine import Disk
 from fsgr_tui.core.storage import RESERVE_BYTES, RESERVE_SHARE
 from fsgr_tui.core.units import printable
@@ -25,8 +26,15 @@ def require_answer(disk: Disk, folder: Path, other: str) -> None:
     """
     if silence := disk.silence:
         raise MachineCannot(
-            f"The disk of {folder} did not answer ({silence.reason}).",
-            f"Look at {printable(disk.mount)} ({disk.filesystem}): its server may be gone. {other}",
+            tr("The disk of {folder} did not answer ({why}).", folder=folder, why=silence.why),
+            sentences(
+                tr(
+                    "Look at {mount} ({filesystem}): its server may be gone.",
+                    mount=printable(disk.mount),
+                    filesystem=disk.filesystem,
+                ),
+                other,
+            ),
         )
 
 
@@ -41,7 +49,7 @@ def require_writable(disk: Disk, folder: Path, other: str) -> None:
     """
     require_answer(disk, folder, other)
     if not disk.writable:
-        raise MachineCannot(f"{folder} is not writable.", other)
+        raise MachineCannot(tr("{folder} is not writable.", folder=folder), other)
 
 
 def reserve_bytes(need_bytes: int) -> int:
