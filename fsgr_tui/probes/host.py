@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.machine import CpuBudget, Host, MemoryBudget
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.probes.disk import Mount, parse_mountinfo
@@ -141,12 +142,12 @@ def _cpu_model(system: HostSystem) -> str:
 
 def _cpu_budget(system: HostSystem) -> CpuBudget:
     host_count = system.cpu_count()
-    limits = [_Limit(host_count, "host")]
+    limits = [_Limit(host_count, mark("host"))]
     # SLURM_CPUS_ON_NODE is left alone: it counts all tasks of the job on this node, not this one's share.
     slurm = _number(system.environ().get("SLURM_CPUS_PER_TASK", ""))
     if slurm:
         limits.append(_Limit(slurm, "SLURM_CPUS_PER_TASK"))
-    limits.append(_Limit(system.affinity_count(), "CPU affinity"))
+    limits.append(_Limit(system.affinity_count(), mark("CPU affinity")))
     limits.extend(_cpu_quotas(system))
     smallest = min(limits, key=lambda limit: limit.amount)
     return CpuBudget(count=smallest.amount, source=smallest.source, host_count=host_count)
