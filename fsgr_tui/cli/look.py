@@ -7,6 +7,8 @@ import re
 import click
 
 from fsgr_tui.cli import options, text
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.shades import ASCII_SHADES, shaded
 from fsgr_tui.core.units import printable
 from fsgr_tui.features.sample import Distribution, MapKind, Sample
@@ -16,6 +18,7 @@ WORDS: dict[MapKind, str] = {
     "norm": "norm of each patch's features",
     "similarity": "cosine of each patch to patch {patch}",
     "difference": "relative L2 distance of each patch to {against}",
+    "text": "cosine of each patch to the text {text}",
     "labels": "class index of each patch",
     "brightness": "brightness of the cached picture, 14 x 14 blocks",
 }
@@ -28,16 +31,27 @@ BAR_CELLS = 40
     "Examples:\n\n"
     "  fsgr-tui look coco.hdf5                         the first image\n\n"
     "  fsgr-tui look coco.hdf5 9 --patch 3,4           how alike the others are to one patch\n\n"
-    "  fsgr-tui look coco.hdf5 9 --against other.hdf5  how far two files are apart, patch by patch",
+    "  fsgr-tui look coco.hdf5 9 --against other.hdf5  how far two files are apart, patch by patch\n\n"
+    "  fsgr-tui look coco.hdf5 9 --text 'a red ball'   how alike each patch is to a text",
 )
 @click.argument("file", type=click.Path())
 @click.argument("image_id", required=False, type=click.IntRange(0))
 @click.option("--patch", metavar="ROW,COLUMN", help="Show the cosine to this patch; 0,0 is the top left one.")
 @click.option("--against", type=click.Path(), default="", help="Show the difference to the same image of another file.")
+@click.option(
+    "--text",
+    "wanted",
+    help="Show the cosine to this text in CLIP's shared space. The file's own model reads it (needs the extract extra).",
+)
+@click.option("--weights", default="", help="That model's weights, where the manifest's source is not here.")
 @options.json_flag
-def command(file: str, image_id: int | None, patch: str | None, against: str, as_json: bool) -> int:
+def command(
+    file: str, image_id: int | None, patch: str | None, against: str, wanted: str | None, weights: str, as_json: bool
+) -> int:
     """Print one image's map."""
-    sample = looking.look(file, image_id, patch=_patch(patch), against=against)
+    if weights and wanted is None:
+        raise BadRequest(tr("--weights belongs to --text."), tr("Add --text, or leave it out."))
+    sample = looking.look(file, image_id, patch=_patch(patch), against=against, text=wanted, weights=weights)
     if as_json:
         text.json_out(sample)
     else:
@@ -59,12 +73,15 @@ def _show(sample: Sample) -> None:
     text.echo(text.styled(f"image {sample.image_id}", "bold") + f"   {shape} {sample.dtype}   {printable(sample.path)}")
     low, high = sample.span
     patch = ",".join(map(str, sample.patch or ()))
-    text.heading(WORDS[sample.kind].format(patch=patch, against=printable(sample.against)))
+    text.heading(
+        WORDS[sample.kind].format(patch=patch, against=printable(sample.against), text=printable(f'"{sample.text}"'))
+    )
     for line in shaded(sample.patches, low, high):
         text.echo("  " + line)
     text.echo(f"  {low:.4g} '{ASCII_SHADES[0]}' to {high:.4g} '{ASCII_SHADES[-1]}'")
-    if sample.remark:
-        text.echo(f"  {sample.remark}")
+    for remark in (*sample.remarks, sample.remark):
+        if remark:
+            text.paragraph(remark)
     text.heading("values")
     text.table(values_rows(sample.values))
     top = max(sample.values.counts)

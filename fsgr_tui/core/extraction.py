@@ -109,6 +109,21 @@ class TextEmbedSpec(msgspec.Struct, frozen=True, kw_only=True, tag="text-embed")
     overwrite: bool = False
 
 
+class TextDirectionSpec(msgspec.Struct, frozen=True, kw_only=True, tag="text-direction"):
+    """One text, to hold stored tokens against.
+
+    Attributes:
+        weights_sha256: of the weights that the tokens were made with.
+        space, vector: absolute paths of what is written: the tower's last steps, and the text's embedding.
+    """
+
+    model: ModelChoice
+    weights_sha256: str
+    text: str
+    space: str
+    vector: str
+
+
 class RecomputeSpec(msgspec.Struct, frozen=True, kw_only=True, tag="recompute"):
     """Extract some images again and compare with what a file holds.
 
@@ -144,7 +159,7 @@ class ConvertSpec(msgspec.Struct, frozen=True, kw_only=True, tag="convert"):
     command: str = ""
 
 
-ChildSpec = ExtractSpec | RecomputeSpec | TextEmbedSpec | ConvertSpec
+ChildSpec = ExtractSpec | RecomputeSpec | TextEmbedSpec | TextDirectionSpec | ConvertSpec
 
 # Relative L2 that a new extraction may differ by. Measured with open_clip 3.3 against fp32: fp16 arithmetic 1.2e-3, bf16
 # 9.6e-3, float16 storage alone 2e-4; each limit leaves a factor of about four for batch size and device. Pixels ("none") must be equal.

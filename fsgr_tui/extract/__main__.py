@@ -10,7 +10,14 @@ import msgspec
 from fsgr_tui.core.child import Stopper, run_child
 from fsgr_tui.core.errors import MissingExtra
 from fsgr_tui.core.event import EventWriter
-from fsgr_tui.core.extraction import ChildSpec, ConvertSpec, ExtractSpec, RecomputeSpec, TextEmbedSpec
+from fsgr_tui.core.extraction import (
+    ChildSpec,
+    ConvertSpec,
+    ExtractSpec,
+    RecomputeSpec,
+    TextDirectionSpec,
+    TextEmbedSpec,
+)
 
 
 def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
@@ -22,7 +29,7 @@ def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
         return conversion.convert(spec, events, stopper)
     events.phase("load model")
     try:
-        from fsgr_tui.extract import recompute, text, work
+        from fsgr_tui.extract import recompute, text, text_direction, work
     except ModuleNotFoundError as error:
         raise MissingExtra("extract", "extract", str(error.name)) from None
     match spec:
@@ -32,6 +39,8 @@ def main(spec: ChildSpec, events: EventWriter, stopper: Stopper) -> int:
             return recompute.recompute(spec, events, stopper)
         case TextEmbedSpec():
             return text.text_embed(spec, events, stopper)
+        case TextDirectionSpec():
+            return text_direction.text_direction(spec, events, stopper)
 
 
 def _read_spec(path: str) -> ChildSpec:

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults
+from fsgr_tui.core.language import tr
+from fsgr_tui.features.joint import TextDirection
 from fsgr_tui.features.reader import FeatureFile
 
 SAMPLE_SCHEMA = "fsgr-tui/sample/1"
 BINS = 24
 THUMBNAIL = 14
 
-MapKind = Literal["norm", "similarity", "difference", "labels", "brightness"]
+MapKind = Literal["norm", "similarity", "difference", "text", "labels", "brightness"]
 
 
 class Distribution(msgspec.Struct, frozen=True):
@@ -43,11 +45,12 @@ class Sample(msgspec.Struct, frozen=True):
     Attributes:
         shape, dtype: of the row as it is stored.
         kind: what `patches` holds: the norm of each token; its cosine to the chosen patch; its relative L2 distance to
-            the same patch of another file; class indices; or the brightness of a cached picture.
+            the same patch of another file; its cosine to a text; class indices; or the brightness of a cached picture.
         patches: the map, row by row from the top; None for a value that is not finite and behind the last token.
         position: place of the image among the file's ids, ascending, 0 first; images: how many there are.
-        patch: (row, column) that `similarity` is measured to.
+        patch: (row, column) that `similarity` is measured to, or that was chosen in a map of `text`.
         against: the other file of `difference`.
+        text: what `text` is measured to; remarks: what a person should know before believing that map.
         remark: what is odd about the row's shape; empty for a square grid.
     """
 
@@ -62,6 +65,8 @@ class Sample(msgspec.Struct, frozen=True):
     images: int = 1
     patch: tuple[int, int] | None = None
     against: str = ""
+    text: str = ""
+    remarks: tuple[str, ...] = ()
     remark: str = ""
     schema: str = SAMPLE_SCHEMA
 
@@ -79,6 +84,7 @@ def look_at(
     position: int = 0,
     patch: tuple[int, int] | None = None,
     against: FeatureFile | None = None,
+    text: TextDirection | None = None,
 ) -> Sample:
     """Look at one image.
 
@@ -87,19 +93,23 @@ def look_at(
         position: place among the file's ids; it wraps around at both ends.
         patch: (row, column) from the top left, 0 first: show the other patches' cosine to it.
         against: another file: show how far its patches are from this one's.
+        text: show how alike the patches are to a text; a chosen patch is kept beside it.
 
     Raises:
         MissingIds: a file has no such image.
         BadRequest: the patch lies outside the grid, or two maps were asked for at once.
         FoundFaults: the file is empty, or the two rows have different shapes.
     """
-    if patch is not None and against is not None:
-        raise BadRequest("A map shows either similarity to a patch or the difference to another file.", "Ask for one.")
+    if against is not None and (patch is not None or text is not None):
+        raise BadRequest(
+            tr("A map shows either similarity to a patch or text, or the difference to another file."),
+            tr("Ask for one."),
+        )
     if not len(file):
         raise FoundFaults(f"{file.path} holds no rows.", "Extract it again.")
     chosen = int(file.ids[position % len(file)]) if image_id is None else image_id
     row = np.asarray(file[chosen])
-    kind, values = _map_of(file, row, chosen, patch, against)
+    kind, values = _map_of(file, row, chosen, patch, against, text)
     side = math.isqrt(values.size)
     columns = side if side * side == values.size else math.ceil(math.sqrt(values.size))
     return Sample(
@@ -114,6 +124,8 @@ def look_at(
         images=len(file),
         patch=patch,
         against=str(against.path) if against else "",
+        text=text.text if text else "",
+        remarks=text.remarks if text else (),
         remark="" if columns == side else f"{values.size} tokens are no square grid; shown {columns} to a line",
     )
 
@@ -124,6 +136,7 @@ def _map_of(
     image_id: int,
     patch: tuple[int, int] | None,
     against: FeatureFile | None,
+    text: TextDirection | None,
 ) -> tuple[MapKind, NDArray[np.float64]]:
     if file.layout.suffix == "pixels":
         return "brightness", _thumbnail(row)
@@ -142,9 +155,11 @@ def _map_of(
                 )
             away = np.linalg.norm(other.reshape(tokens.shape).astype(np.float64) - tokens, axis=-1)
             return "difference", away / np.where(norms > 0, norms, 1)
-        if patch is None:
+        at = None if patch is None else _index(patch, len(tokens))
+        if text is not None:
+            return "text", text.similarity(tokens)
+        if at is None:
             return "norm", norms
-        at = _index(patch, len(tokens))
         scale = np.where(norms > 0, norms, 1)
         return "similarity", (tokens / scale[:, None]) @ (tokens[at] / scale[at])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.features.sample import Sample, look_at
+from fsgr_tui.service import texts
 
 
 def look(
@@ -15,6 +16,8 @@ def look(
     position: int = 0,
     patch: tuple[int, int] | None = None,
     against: str = "",
+    text: str | None = None,
+    weights: str = "",
 ) -> Sample:
     """One image's patches and values.
 
@@ -22,9 +25,13 @@ def look(
         image_id: None for the image at `position` (ascending ids, 0 first; it wraps around).
         patch: (row, column) that the map is to show the similarity to.
         against: another feature file, to show the difference to.
+        text: None for none; else show the cosine of each patch to it; a text that was not asked for before takes seconds to minutes.
+        weights: where the model of the text is, if the manifest's source is not here; empty for the manifest's.
 
     Raises:
-        Problem: a file cannot be read, or has no such image.
+        Problem: a file cannot be read, or has no such image, or its tokens cannot be held against a text.
     """
+    file = FeatureFile(Path(path))
     other = FeatureFile(Path(against)) if against else None
-    return look_at(FeatureFile(Path(path)), image_id, position=position, patch=patch, against=other)
+    toward = texts.direction(file.path, file.manifest, text, weights) if text is not None else None
+    return look_at(file, image_id, position=position, patch=patch, against=other, text=toward)
