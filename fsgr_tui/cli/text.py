@@ -10,11 +10,13 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len, chop_cells
 
-from fsgr_tui.core import jsontext
+from fsgr_tui.core import jsontext, wrapping
 from fsgr_tui.core.units import printable
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_ASCII = str.maketrans({"×": "x", "≈": "~", "–": "-", "—": "-", "·": ".", "→": ">", "✓": "+", "█": "#", "░": ".", "…": "~"})
+_ASCII = str.maketrans(
+    {"×": "x", "≈": "~", "–": "-", "—": "-", "·": ".", "→": ">", "✓": "+", "█": "#", "░": ".", "…": "~"}
+)
 
 
 def width(stream: TextIO | None = None) -> int:
@@ -87,18 +89,6 @@ def json_out(value: Any) -> None:
 
 
 def _wrapped(text: str, room: int, *, whole_words: bool = False) -> list[str]:
-    lines: list[str] = []
-    for paragraph_text in printable(text).split("\n"):
-        line = ""
-        for word in paragraph_text.split(" "):
-            trial = f"{line} {word}" if line else word
-            if cell_len(trial) <= room:
-                line = trial
-                continue
-            if line:
-                lines.append(line)
-            pieces = [word] if whole_words else chop_cells(word, room)
-            lines += pieces[:-1]
-            line = pieces[-1] if pieces else ""
-        lines.append(line)
-    return lines
+    chop = (lambda piece, _room: [piece]) if whole_words else chop_cells
+    paragraphs = printable(text).split("\n")
+    return [line for paragraph in paragraphs for line in wrapping.wrapped(paragraph, room, cell_len, chop)]

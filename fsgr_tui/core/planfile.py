@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from fsgr_tui.core import wrapping
 from fsgr_tui.core.errors import BadRequest, did_you_mean
 from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.plan import Plan, Step
@@ -150,13 +151,8 @@ def _comment(text: str, *, wrap: bool = True) -> Iterator[str]:
     if not wrap:
         yield f"# {shown}"
         return
-    line = "#"
-    for word in shown.split():
-        if len(line) + len(word) > 100 and line != "#":
-            yield line
-            line = "#"
-        line += f" {word}"
-    yield line
+    for line in wrapping.wrapped(" ".join(shown.split()), 99, wrapping.cells, lambda piece, _room: [piece]):
+        yield f"# {line}"
 
 
 def _value(value: Any) -> str:
