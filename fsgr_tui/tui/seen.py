@@ -14,11 +14,13 @@ class JobCourse:
     Attributes:
         rates: units per second over the present phase, oldest first.
         log: the last lines of its output, printable.
+        heard: Unix time of its last word, an event or a line of output; None before the first.
     """
 
     name: str
     rates: tuple[float, ...] = ()
     log: tuple[str, ...] = ()
+    heard: float | None = None
 
 
 @dataclass(frozen=True)

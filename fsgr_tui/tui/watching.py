@@ -27,6 +27,7 @@ class RunWatch:
         self._rates: deque[float] = deque(maxlen=RATES_KEPT)
         self._log_stamp: tuple[int, int] = (0, 0)
         self._log: tuple[str, ...] = ()
+        self._heard: float | None = None
 
     def look(self, chosen: str) -> JobsSeen:
         """How all jobs stand.
@@ -48,8 +49,9 @@ class RunWatch:
         if run.name != self._chosen or self._events is None:
             self._chosen, self._events = run.name, EventReader(run.events)
             self._rates.clear()
-            self._log_stamp, self._log = (0, 0), ()
+            self._log_stamp, self._log, self._heard = (0, 0), (), None
         for event in self._events.new():
+            self._heard = max(event.at, self._heard or 0.0)
             match event:
                 case Phase():
                     self._rates.clear()
@@ -58,7 +60,7 @@ class RunWatch:
                 case _:
                     pass
         self._read_log(run.log)
-        return JobCourse(run.name, tuple(self._rates), self._log)
+        return JobCourse(run.name, tuple(self._rates), self._log, self._heard)
 
     def _read_log(self, path: Path) -> None:
         try:
@@ -69,6 +71,8 @@ class RunWatch:
         stamp = (stat.st_size, stat.st_mtime_ns)
         if stamp != self._log_stamp:
             self._log_stamp, self._log = stamp, log_tail(path)
+            if stat.st_size:
+                self._heard = max(stat.st_mtime, self._heard or 0.0)
 
 
 def log_tail(path: Path, size: int = LOG_TAIL_BYTES, count: int = LOG_TAIL_LINES) -> tuple[str, ...]:

@@ -86,7 +86,10 @@ async def test_a_job_that_has_ended_is_gone_on_with_reported_and_deleted():
         await press_until(pilot, "3", "There is no space left")
         await press_until(pilot, "u", "Going on: extract-1123")
         assert world.resumed == [fakes.FAILED.name]
-        await press_until(pilot, "o", "The report is")
+        await press_until(pilot, "o", f"/runs/{fakes.FAILED.name}/report.html")
+        await pilot.press("c")
+        await until(pilot, lambda: pilot.app.clipboard == f"/runs/{fakes.FAILED.name}/report.html")
+        await pilot.press("escape")
         await press_until(pilot, "x", "Delete extract-1123")
         assert world.removed == []
         await pilot.press("y")

@@ -1,6 +1,8 @@
 """Looking at run folders: states, the course of a job, and logs as a terminal would have left them."""
 
 import json
+import os
+import time
 
 import pytest
 
@@ -109,3 +111,15 @@ def test_a_status_is_read_back_as_it_was(runs):
     run = make_run(runs, fakes.DONE)
     assert json.loads(run.status.read_text())["name"] == fakes.DONE.name
     assert RunWatch().look("").find(fakes.DONE.name) == fakes.DONE
+
+
+def test_the_last_word_of_a_job_is_an_event_or_a_line(runs):
+    run = make_run(runs, fakes.DONE)
+    watch = RunWatch()
+    assert watch.look(run.name).course.heard is None
+    EventWriter(str(run.events)).phase("load")
+    told_at = watch.look(run.name).course.heard
+    assert abs(told_at - time.time()) < 60
+    run.log.write_text("a line\n")
+    os.utime(run.log, (told_at + 100, told_at + 100))
+    assert watch.look(run.name).course.heard == told_at + 100

@@ -116,11 +116,13 @@ class CurvesScreen(Dialog[None]):
 
     @work(thread=True, group="curves")
     def _fetch(self, jobs: tuple[str, ...]) -> None:
-        outcome: Curves | Problem = {}
+        curves: Curves = {}
+        outcome: Curves | Problem = curves
         for job in jobs:
             try:
-                outcome[job] = self._services.curves(job)
+                curves[job] = self._services.curves(job)
             except Problem as problem:
+                # Another run's fault is that run's alone.
                 if job == self._job:
                     outcome = problem
                     break

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,44 +12,38 @@ from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.units import format_duration, printable
-from fsgr_tui.tui.format import DIM, STATE_STYLES, WARN, count_words, share
+from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.units import printable
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen, output_of
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.job_panel import JobPanel, LogPanel
-from fsgr_tui.tui.widgets.rows import Column, Row, Rows
+from fsgr_tui.tui.widgets.job_table import COLUMNS, job_row, title
+from fsgr_tui.tui.widgets.rows import Rows
 
-COLUMNS = (
-    Column("job", 40),
-    Column("kind", 10, from_width=90),
-    Column("state", 12),
-    Column("progress", 8),
-    Column("rate", 16),
-    Column("time left", 10),
-    Column("what", from_width=90),
-)
+CLOCK_S = 5.0
+"""How long a time that is shown may stand still while nothing else changes."""
 
 
 class JobsPlace(Place):
     """Shows what it is told of the jobs; asks to stop them."""
 
-    NAME: ClassVar[str] = "Jobs"
-    ABOUT: ClassVar[str] = (
+    NAME: ClassVar[str] = mark("Jobs")
+    ABOUT: ClassVar[str] = mark(
         "Every job that was started from this screen or a shell. Jobs belong to no terminal: they go on when this "
         "screen is closed, and show here again. `interrupted` means that the job's runner is gone without a word."
     )
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "stop", "Stop"),
-        Binding("l", "log", "Log"),
-        Binding("m", "curves", "Curves"),
-        Binding("u", "resume", "Go on"),
-        Binding("o", "report", "Report"),
-        Binding("x", "remove", "Delete"),
-        Binding("c", "check", "Check its output"),
-        Binding("e", "app.extract", "Extract"),
+        Binding("s", "stop", mark("Stop")),
+        Binding("l", "log", mark("Log")),
+        Binding("m", "curves", mark("Curves")),
+        Binding("u", "resume", mark("Go on")),
+        Binding("o", "report", mark("Report")),
+        Binding("x", "remove", mark("Delete")),
+        Binding("c", "check", mark("Check its output")),
+        Binding("e", "app.extract", mark("Extract")),
     ]
 
     class ChosenChanged(Message):
@@ -74,6 +67,13 @@ class JobsPlace(Place):
             super().__init__()
             self.outcome = outcome
 
+    class Reported(Message):
+        """A job's page was written."""
+
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
     def __init__(self, services: Services) -> None:
         super().__init__()
         self._services = services
@@ -88,12 +88,17 @@ class JobsPlace(Place):
         yield self._log
 
     def on_mount(self) -> None:
-        """Draw what is known."""
+        """Draw what is known, and let times go on."""
         self._draw()
+        self.set_interval(CLOCK_S, self._tick)
 
     def on_screen_resume(self) -> None:
         """Draw what was told while another place was in front."""
         self._draw()
+
+    def _tick(self) -> None:
+        if self.is_current:
+            self._draw()
 
     def show_jobs(self, seen: JobsSeen) -> None:
         """Show how the jobs stand."""
@@ -132,15 +137,15 @@ class JobsPlace(Place):
         status = self.chosen
         if status is None:
             return
-        words = "It ends after its batch; what was finished is kept, and Extract with `resume` goes on."
+        words = tr("It ends after its batch; what was finished is kept, and Extract with `resume` goes on.")
         if status.state == "stopping":
-            words = "It was told already. This ends it at once; what was finished is kept."
+            words = tr("It was told already. This ends it at once; what was finished is kept.")
 
         def answered(yes: bool | None) -> None:
             if yes:
                 self._tell_to_stop(status.name)
 
-        self.app.push_screen(Question(f"Stop {status.name}?", words), answered)
+        self.app.push_screen(Question(tr("Stop {job}?", job=status.name), words), answered)
 
     def action_check(self) -> None:
         """Have the job's output checked."""
@@ -184,8 +189,8 @@ class JobsPlace(Place):
             if yes:
                 self._delete(status.name)
 
-        words = "Its status, events and log go. What it made (feature files, checkpoints) stays."
-        self.app.push_screen(Question(f"Delete {status.name}?", words), answered)
+        words = tr("Its status, events and log go. What it made (feature files, checkpoints) stays.")
+        self.app.push_screen(Question(tr("Delete {job}?", job=status.name), words), answered)
 
     @work(thread=True, group="act")
     def _tell_to_stop(self, name: str) -> None:
@@ -193,24 +198,24 @@ class JobsPlace(Place):
 
     @work(thread=True, group="act")
     def _go_on(self, name: str) -> None:
-        self._act(lambda: f"Going on: {', '.join(self._services.resume(name))}")
+        self._act(lambda: tr("Going on: {jobs}", jobs=", ".join(self._services.resume(name))))
 
     @work(thread=True, group="act")
     def _write_report(self, name: str) -> None:
-        self._act(lambda: f"The report is {self._services.report(name)}")
+        self._act(lambda: self.post_message(self.Reported(self._services.report(name))))
 
     @work(thread=True, group="act")
     def _delete(self, name: str) -> None:
         self._act(lambda: self._services.remove(name))
 
-    def _act(self, action: Callable[[], str | None]) -> None:
+    def _act(self, action: Callable[[], object]) -> None:
         """Do something to a job, in a worker; what it came to is told."""
         try:
             said = action()
         except Problem as problem:
             self.post_message(self.Told(problem))
         else:
-            if said:
+            if isinstance(said, str):
                 self.post_message(self.Told(said))
 
     def on_jobs_place_told(self, message: Told) -> None:
@@ -221,6 +226,13 @@ class JobsPlace(Place):
         else:
             self.notify(printable(message.outcome), markup=False, timeout=10)
 
+    def on_jobs_place_reported(self, message: Reported) -> None:
+        """Say where the page is."""
+        from fsgr_tui.tui.screens.written import WrittenScreen
+
+        words = tr("One page without anything from elsewhere: open it in a browser, or attach it to an e-mail.")
+        self.app.push_screen(WrittenScreen(tr("The report is written"), message.path, words))
+
     @on(Rows.Chosen)
     def _other_job(self, event: Rows.Chosen) -> None:
         event.stop()
@@ -228,7 +240,8 @@ class JobsPlace(Place):
         self._draw()
 
     def _draw(self) -> None:
-        self._table.show([job_row(status) for status in self._seen.statuses])
+        now = self._services.now()
+        self._table.show([job_row(status, now) for status in self._seen.statuses])
         self._table.border_title = title(self._seen)
         status, course = self.chosen, self._seen.course
         self._table.display = self._log.display = bool(self._seen.statuses)
@@ -236,41 +249,6 @@ class JobsPlace(Place):
             self._job.show_none()
             self._log.show(None)
         elif course is not None and course.name == status.name:
-            self._job.show(status, course)
+            self._job.show(status, course, now)
             self._log.show(course)
         self.refresh_bindings()
-
-
-def title(seen: JobsSeen) -> Text:
-    """The table's title, with what keeps it from being whole."""
-    words = Text(" Jobs ")
-    if seen.unreadable:
-        words.append(f"· {len(seen.unreadable)} run folders cannot be read ", WARN)
-    return words.append(f"· not up to date: {printable(seen.fault)} ", WARN) if seen.fault else words
-
-
-def job_row(status: JobStatus) -> Row:
-    """A job in the table."""
-    progress = status.progress
-    done = share(progress)
-    live = not status.ended_for_good
-    quiet = "" if live else DIM
-    left = format_duration(progress.eta_s) if progress.eta_s is not None and live else ""
-    what = status.cause.text if status.cause else f"{progress.phase} {count_words(progress)}".strip()
-    what = status.note if status.note and not status.cause else what
-    state = "orphaned" if status.life == "orphaned" else status.state
-    return Row(
-        status.name,
-        (
-            (status.name, quiet),
-            (status.kind, DIM),
-            (
-                f"{state}{' !' if live and status.alarms else ''}",
-                WARN if state == "orphaned" else STATE_STYLES[status.state],
-            ),
-            ("" if done is None else f"{done:.0%}", quiet),
-            (progress.rate_words, quiet),
-            (left, ""),
-            (what, quiet),
-        ),
-    )

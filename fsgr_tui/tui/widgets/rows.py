@@ -120,9 +120,7 @@ class Rows(DataTable[Text]):
         """(column, cells) of those that are shown: their content's width, and for the last one what is left."""
         room = self.size.width - (1 if len(self._content) + 1 > self.size.height else 0)
         *firsts, last = [index for index, column in enumerate(self._wanted) if room >= column.from_width]
-        widths = []
-        for index in firsts:
-            widths.append((index, min(self._wanted[index].most, self._longest(index))))
+        widths = [(index, min(self._wanted[index].most, self._longest(index))) for index in firsts]
         left = room - sum(width + 2 * self.cell_padding for _, width in widths) - 2 * self.cell_padding
         wanted = min(LEAST_LAST_COLUMN, self._longest(last))
         for at, (index, width) in enumerate(widths):
