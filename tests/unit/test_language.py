@@ -125,6 +125,23 @@ def test_texts_are_whole_literals():
     assert wrong == []
 
 
+def test_no_text_stands_within_an_f_string():
+    """What collects the texts does not look into f-strings, and would miss it."""
+    wrong = [
+        f"{path.name}:{call.lineno}"
+        for path in sorted(catalogue.PACKAGE.rglob("*.py"))
+        for string_ in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(string_, ast.JoinedStr)
+        for call in ast.walk(string_)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in ("tr", "trn", "mark")
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    ]
+    assert wrong == []
+
+
 def test_the_command_line_takes_a_language(tmp_path):
     spoken = run_cli("--plan", "--lang", "zh", cwd=tmp_path)
     assert "预计算" in spoken.stdout

@@ -81,7 +81,7 @@ class ComparePlace(Place):
     def _draw(self) -> None:
         plan = self._plan
         if plan is None:
-            self._where.say(Text(f" {tr('There is no plan yet; place 1 says why.')}", DIM))
+            self._where.say(Text(" " + tr("There is no plan yet; place 1 says why."), DIM))
             return
         simulated = tr("SIMULATED: {what}", what=", ".join(plan.simulated)) + "   " if plan.simulated else ""
         ground = (

@@ -120,4 +120,4 @@ class NoRoom(Words):
             "fsgr-tui needs {columns} x {lines} cells; here are {width} x {height}.",
             columns=LEAST_WIDTH, lines=LEAST_HEIGHT, width=size.width, height=size.height,
         )  # fmt: skip
-        self.say(f"{needs}\n{tr('Enlarge the window, or use fsgr-tui --plan.')}\n\n{tr('q quits.')}")
+        self.say("\n".join((needs, tr("Enlarge the window, or use fsgr-tui --plan."), "", tr("q quits."))))

@@ -50,7 +50,7 @@ class CriteriaPanel(Vertical):
 
     def on_mount(self) -> None:
         """Name the panel."""
-        self.border_title = Text.assemble(f" {tr('Why')} ", (f"· {tr('A realtime, B precomputed')} ", DIM))
+        self.border_title = Text.assemble(" ", tr("Why"), " ", ("· ", DIM), (tr("A realtime, B precomputed"), DIM), " ")
 
     def show(self, plan: Plan) -> None:
         """Show a plan's criteria, those that weigh most first."""

@@ -39,8 +39,8 @@ def agreement(plan: Plan) -> str:
     if verdict.mode == "none":
         return ""
     if verdict.confidence == 1:
-        return f" · {tr('all votes agree')}"
-    return f" · {tr('{share:.0%} of the votes', share=verdict.confidence)}"
+        return " · " + tr("all votes agree")
+    return " · " + tr("{share:.0%} of the votes", share=verdict.confidence)
 
 
 def draw(plan: Plan) -> Text:
