@@ -12,6 +12,7 @@ from types import FrameType
 
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, Problem
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.language import tr
 
 SAME_WISH_S = 1.0
 """Slurm tells all processes of a job at once, and the runner tells its child as well: that is one wish."""
@@ -60,5 +61,6 @@ def run_child(work: Callable[[EventWriter, Stopper], int]) -> int:
         traceback.print_exc()
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(last.filename)}:{last.lineno}"  # noqa: PTH119 - no Path needed for a name
-        events.fault(f"{type(error).__name__}: {error} (in {where})", "The log has the whole story.", EXIT_FOUND_FAULTS)
+        what = f"{type(error).__name__}: {error} (in {where})"
+        events.fault(what, tr("The log has the whole story."), EXIT_FOUND_FAULTS, unforeseen=True)
         return EXIT_FOUND_FAULTS

@@ -85,12 +85,13 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):
-    """Why the work ended without its result."""
+    """Why the work ended without its result; `unforeseen` for an exception that the child has no remedy for."""
 
     at: float
     what: str
     fix: str
     exit_code: int
+    unforeseen: bool = False
 
 
 Event = Phase | Progress | Metric | Notice | Refused | Result | Fault
@@ -157,9 +158,9 @@ class EventWriter:
         """Tell what the work came to."""
         self.write(Result(time.time(), kind, values))
 
-    def fault(self, what: str, fix: str, exit_code: int) -> None:
+    def fault(self, what: str, fix: str, exit_code: int, *, unforeseen: bool = False) -> None:
         """Tell why the work ended."""
-        self.write(Fault(time.time(), what, fix, exit_code))
+        self.write(Fault(time.time(), what, fix, exit_code, unforeseen))
 
 
 class Silent:

@@ -12,6 +12,9 @@ from fsgr_tui.core.units import Unknown
 
 JOB_SCHEMA = "fsgr-tui/job/1"
 
+UNFORESEEN = "unforeseen"
+"""The kind of a cause that a child told without knowing it: an exception that nobody foresaw."""
+
 JobState = Literal["queued", "running", "stopping", "done", "failed", "stopped", "interrupted"]
 FINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "stopped", "interrupted"})
 
@@ -314,4 +317,5 @@ def after_event(status: JobStatus, event: Event) -> JobStatus:
         case Result():
             return msgspec.structs.replace(status, result={**status.result, **event.values})
         case Fault():
-            return msgspec.structs.replace(status, cause=Cause("fault", event.what, advice=event.fix))
+            kind = UNFORESEEN if event.unforeseen else "fault"
+            return msgspec.structs.replace(status, cause=Cause(kind, event.what, advice=event.fix))

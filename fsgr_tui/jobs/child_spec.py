@@ -10,6 +10,7 @@ import msgspec
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import tr
 
 RESUMABLE = ("fsgr_tui.extract", "fsgr_tui.train")
 
@@ -29,7 +30,8 @@ def set_resume(child_spec: Path) -> None:
         document = jsontext.decode(child_spec.read_bytes(), dict[str, object])
     except (OSError, msgspec.MsgspecError) as error:
         raise BadRequest(
-            f"{child_spec} cannot be read: {error}.", "Give the whole command again, with --resume."
+            tr("{path} cannot be read: {error}.", path=child_spec, error=error),
+            tr("Give the whole command again, with --resume."),
         ) from None
     if "resume" in document:
         write_whole(child_spec, jsontext.encode({**document, "resume": True, "overwrite": False}))

@@ -19,6 +19,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs import life, tree
 from fsgr_tui.jobs.environment import git_state, recorded
 from fsgr_tui.jobs.folder import RunFolder, all_runs, mark_of
@@ -96,8 +97,12 @@ def start(
         # Nothing was started, so nothing is there that a list of jobs could show.
         shutil.rmtree(run.folder, ignore_errors=True)
         raise MachineCannot(
-            f"The run folder {run.folder} cannot be written: {error.strerror or error}.",
-            "Make room there, or set FSGR_TUI_RUNS to another folder.",
+            tr(
+                "The run folder {folder} cannot be written: {reason}.",
+                folder=run.folder,
+                reason=error.strerror or error,
+            ),
+            tr("Make room there, or set FSGR_TUI_RUNS to another folder."),
         ) from None
 
 
@@ -171,7 +176,9 @@ def ask_to_stop(run: RunFolder, number: int = signal.SIGTERM, *, firm: bool = Fa
         # One that was halted (SIGSTOP) would hear it only when somebody wakes it.
         send(holder.pid, holder.start, signal.SIGCONT)
     except PermissionError:
-        raise MachineCannot(f"{run.name} belongs to another user.", "Ask its owner to stop it.") from None
+        raise MachineCannot(
+            tr("{name} belongs to another user.", name=run.name), tr("Ask its owner to stop it.")
+        ) from None
 
 
 def _signal_orphans(run: RunFolder, status: JobStatus, number: int, *, firm: bool) -> None:
@@ -185,17 +192,24 @@ def _living_runner(run: RunFolder, status: JobStatus) -> life.Holder:
     proof = life.prove(run.lock)
     # A runner that has written its last status lives for another moment.
     if status.ended_for_good or proof.life == "gone" or proof.holder is None:
-        raise BadRequest(f"{run.name} does not run ({status.state}).", "`fsgr-tui jobs` shows how it stands.")
+        raise BadRequest(
+            tr("{name} does not run ({state}).", name=run.name, state=tr(status.state)),
+            tr("`fsgr-tui jobs` shows how it stands."),
+        )
     host, here = proof.holder.host, life.this_host()
     if proof.life == "elsewhere":
         raise BadRequest(
-            f"{run.name} runs on {host.name}, not here; a process there cannot be told from here.",
-            f"Log in there, and say `fsgr-tui stop {run.name}`.",
+            tr(
+                "{name} runs on {host}, not here; a process there cannot be told from here.",
+                name=run.name,
+                host=host.name,
+            ),
+            tr("Log in there, and say `fsgr-tui stop {name}`.", name=run.name),
         )
     if host.pid_space != here.pid_space:
         raise BadRequest(
-            f"{run.name} runs in another container ({host.name}) of this machine.",
-            "Stop it from inside that container.",
+            tr("{name} runs in another container ({host}) of this machine.", name=run.name, host=host.name),
+            tr("Stop it from inside that container."),
         )
     return proof.holder
 
@@ -254,14 +268,17 @@ def _end_for_the_runner(run: RunFolder) -> None:
     if left:
         stuck = find(left[0].pid)
         why = (
-            "it waits for a disk or a driver, and the kernel holds it"
+            tr("it waits for a disk or a driver, and the kernel holds it")
             if stuck and stuck.state == "D"
-            else "it does not end"
+            else tr("it does not end")
         )
-        raise MachineCannot(f"Process {left[0].pid} of {run.name} cannot be ended: {why}.", "Look at it with `ps`.")
+        raise MachineCannot(
+            tr("Process {pid} of {name} cannot be ended: {why}.", pid=left[0].pid, name=run.name, why=why),
+            tr("Look at it with `ps`."),
+        )
     raise MachineCannot(
-        f"The processes of {run.name} have ended; its runner cannot write that down yet.",
-        f"Look at the disk of {run.folder}, and at {run.runner_log}.",
+        tr("The processes of {name} have ended; its runner cannot write that down yet.", name=run.name),
+        tr("Look at the disk of {folder}, and at {log}.", folder=run.folder, log=run.runner_log),
     )
 
 
@@ -271,7 +288,7 @@ def _note_stopped(run: RunFolder) -> JobStatus:
     try:
         status = run.recorded_status()
         if not status.ended_for_good:
-            cause = Cause("stopped", "Stopped after its runner had been killed; what it ended with is not known.")
+            cause = Cause("stopped", tr("Stopped after its runner had been killed; what it ended with is not known."))
             status = msgspec.structs.replace(
                 status, state="stopped", ended=time.time(), cause=cause, note="", waiting=""
             )
@@ -295,16 +312,25 @@ def resume(run: RunFolder, spec: JobSpec, seen: JobStatus) -> JobStatus:
     try:
         lock = life.take(run.lock)
     except BlockingIOError:
-        raise BadRequest(f"{run.name} runs.", f"Watch it with `fsgr-tui attach {run.name}`.") from None
+        raise BadRequest(
+            tr("{name} runs.", name=run.name), tr("Watch it with `fsgr-tui attach {name}`.", name=run.name)
+        ) from None
     except OSError as error:
-        raise MachineCannot(f"{run.lock} cannot be taken: {error.strerror}.", "Look at the folder's disk.") from None
+        raise MachineCannot(
+            tr("{path} cannot be taken: {reason}.", path=run.lock, reason=error.strerror),
+            tr("Look at the folder's disk."),
+        ) from None
     try:
         status = run.recorded_status()
         if status.attempt != seen.attempt:
-            raise BadRequest(f"{run.name} has been resumed meanwhile.", f"Watch it with `fsgr-tui attach {run.name}`.")
+            raise BadRequest(
+                tr("{name} has been resumed meanwhile.", name=run.name),
+                tr("Watch it with `fsgr-tui attach {name}`.", name=run.name),
+            )
         if not status.ended_for_good and run.survivors(status):
             raise BadRequest(
-                f"Processes of {run.name} go on without its runner.", f"End them first: fsgr-tui stop {run.name}"
+                tr("Processes of {name} go on without its runner.", name=run.name),
+                tr("End them first: fsgr-tui stop {name}", name=run.name),
             )
         keep_attempt(run, status)
         if spec != run.read_spec():
@@ -314,7 +340,12 @@ def resume(run: RunFolder, spec: JobSpec, seen: JobStatus) -> JobStatus:
         _start_runner(run, spec, lock)
     except OSError as error:
         raise MachineCannot(
-            f"The run folder {run.folder} cannot be written: {error.strerror or error}.", "Make room there."
+            tr(
+                "The run folder {folder} cannot be written: {reason}.",
+                folder=run.folder,
+                reason=error.strerror or error,
+            ),
+            tr("Make room there."),
         ) from None
     finally:
         os.close(lock)
@@ -345,17 +376,23 @@ def remove(run: RunFolder) -> None:
         # A folder without a whole status is what a face left that was killed while it started a job.
         ended = life.prove(run.lock).life == "gone"
     if not ended:
-        raise BadRequest(f"{run.name} has not ended.", f"Stop it first: fsgr-tui stop {run.name}")
+        raise BadRequest(
+            tr("{name} has not ended.", name=run.name), tr("Stop it first: fsgr-tui stop {name}", name=run.name)
+        )
     for other in all_runs():
         try:
             waits = run.name in other.read_spec().needs and not other.read_status().ended_for_good
         except BadRequest:
             continue
         if waits:
-            raise BadRequest(f"{other.name} waits for {run.name}.", f"Stop it first: fsgr-tui stop {other.name}")
+            raise BadRequest(
+                tr("{name} waits for {other}.", name=other.name, other=run.name),
+                tr("Stop it first: fsgr-tui stop {name}", name=other.name),
+            )
     try:
         shutil.rmtree(run.folder)
     except OSError as error:
         raise MachineCannot(
-            f"{error.filename or run.folder} cannot be deleted: {error.strerror}.", "Look at its owner."
+            tr("{path} cannot be deleted: {reason}.", path=error.filename or run.folder, reason=error.strerror),
+            tr("Look at its owner."),
         ) from None

@@ -26,6 +26,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, JobSpec, JobStatus
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs import life, tree
 from fsgr_tui.jobs.processes import Process
@@ -94,7 +95,9 @@ class RunFolder:
         try:
             return jsontext.decode(self.spec.read_bytes(), JobSpec)
         except (OSError, msgspec.MsgspecError) as error:
-            raise BadRequest(f"{self.spec} cannot be read: {error}.", "Delete the run folder.") from None
+            raise BadRequest(
+                tr("{path} cannot be read: {error}.", path=self.spec, error=error), tr("Delete the run folder.")
+            ) from None
 
     def write_status(self, status: JobStatus) -> None:
         """Replace the status whole."""
@@ -109,7 +112,9 @@ class RunFolder:
         try:
             return jsontext.decode(self.status.read_bytes(), JobStatus)
         except (OSError, msgspec.MsgspecError) as error:
-            raise BadRequest(f"{self.status} cannot be read: {error}.", "Delete the run folder.") from None
+            raise BadRequest(
+                tr("{path} cannot be read: {error}.", path=self.status, error=error), tr("Delete the run folder.")
+            ) from None
 
     def read_status(self) -> JobStatus:
         """How the job stands: the runner's own word while it lives, or what its absence means.
@@ -130,7 +135,7 @@ class RunFolder:
             status = self.recorded_status()
             return status if status.ended_for_good else self._without_runner(status, proof)
         if proof.life == "elsewhere" and proof.holder is not None:
-            seen = f"on {proof.holder.host.name}, last sign {format_duration(proof.age_s)} ago"
+            seen = tr("on {host}, last sign {time} ago", host=proof.holder.host.name, time=format_duration(proof.age_s))
             note = f"{seen}; {status.note}" if status.note else seen
             return msgspec.structs.replace(status, life="elsewhere", note=note)
         return msgspec.structs.replace(status, life="here")
@@ -155,10 +160,14 @@ class RunFolder:
 
     def _without_runner(self, status: JobStatus, proof: life.Proof) -> JobStatus:
         if left := self.survivors(status, 0.0 if life.was_alive_lately(self.lock) else _LOOK_KEPT_S):
-            processes = "1 process goes" if len(left) == 1 else f"{len(left)} processes go"
-            note = (
-                f"orphaned: its runner was killed, and {processes} on (pid {left[0].pid}); how it ends will not be known; "
-                f"`fsgr-tui stop {self.name}` ends it"
+            note = trn(
+                "orphaned: its runner was killed, and {count} process goes on (pid {pid}); how it ends will not be known; "
+                "`fsgr-tui stop {name}` ends it",
+                "orphaned: its runner was killed, and {count} processes go on (pid {pid}); how it ends will not be known; "
+                "`fsgr-tui stop {name}` ends it",
+                len(left),
+                pid=left[0].pid,
+                name=self.name,
             )
             return msgspec.structs.replace(status, state="running", life="orphaned", note=note)
         return msgspec.structs.replace(
@@ -169,14 +178,18 @@ class RunFolder:
 def _absence(run: RunFolder, proof: life.Proof) -> Cause:
     line = ""
     if proof.rebooted and proof.holder is not None:
-        text = f"{proof.holder.host.name} was started anew while the job ran."
+        text = tr("{host} was started anew while the job ran.", host=proof.holder.host.name)
     elif proof.age_s and proof.holder is not None:
-        text = f"There has been no sign from {proof.holder.host.name} for {format_duration(proof.age_s)}."
+        text = tr(
+            "There has been no sign from {host} for {time}.",
+            host=proof.holder.host.name,
+            time=format_duration(proof.age_s),
+        )
     elif line := _last_line(run.runner_log):
-        text = f"The runner ended by a fault of its own: {line}"
+        text = tr("The runner ended by a fault of its own: {line}", line=line)
     else:
-        text = "The runner ended without a word: killed, logged out, or the machine went down."
-    advice = f"What was finished is kept; `fsgr-tui resume {run.name}` goes on."
+        text = tr("The runner ended without a word: killed, logged out, or the machine went down.")
+    advice = tr("What was finished is kept; `fsgr-tui resume {name}` goes on.", name=run.name)
     return Cause("runner gone", text, line, advice)
 
 
@@ -218,14 +231,17 @@ def new_run(kind: str, name: str = "") -> RunFolder:
         except FileExistsError:
             if name:
                 raise BadRequest(
-                    f"There is a job {name!r} already.",
-                    f"Choose another --name, go on with it (`fsgr-tui resume {name}`), or delete it (`fsgr-tui rm {name}`).",
+                    tr("There is a job {name} already.", name=repr(name)),
+                    tr(
+                        "Choose another --name, go on with it (`fsgr-tui resume {name}`), or delete it (`fsgr-tui rm {name}`).",
+                        name=name,
+                    ),
                 ) from None
             continue
         except OSError as error:
             raise MachineCannot(
-                f"The run folder {folder} cannot be made: {error.strerror}.",
-                f"Set {RUNS_VARIABLE} to a folder that can be written.",
+                tr("The run folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror),
+                tr("Set {variable} to a folder that can be written.", variable=RUNS_VARIABLE),
             ) from None
         return RunFolder(folder)
 
@@ -239,8 +255,8 @@ def require_name(name: str) -> None:
     plain = name.isprintable() and not set(name) & set("/\\ ,'\"`$*?[]{}()<>|;&!") and name[:1] not in ("", ".", "-")
     if not plain or len(name.encode(errors="replace")) > _LONGEST_NAME_BYTES or name == "last":
         raise BadRequest(
-            f"{name!r} cannot be a job's name.",
-            "Use letters, digits, dots, dashes and underscores; not at the front a dot or a dash; not `last`.",
+            tr("{name} cannot be a job's name.", name=repr(name)),
+            tr("Use letters, digits, dots, dashes and underscores; not at the front a dot or a dash; not `last`."),
         )
 
 
@@ -257,7 +273,8 @@ def all_runs() -> list[RunFolder]:
         return []
     except OSError as error:
         raise MachineCannot(
-            f"{runs_dir()}: {error.strerror}.", f"It is where jobs are; set {RUNS_VARIABLE} to another folder."
+            tr("{path}: {reason}.", path=runs_dir(), reason=error.strerror),
+            tr("It is where jobs are; set {variable} to another folder.", variable=RUNS_VARIABLE),
         ) from None
     return [RunFolder(Path(path)) for began, path in sorted(found, reverse=True) if began]
 
@@ -287,10 +304,15 @@ def find_run(name: str) -> RunFolder:
         return matching[0]
     if matching:
         raise BadRequest(
-            f"Several jobs begin with {name!r}: {', '.join(run.name for run in matching[:5])}.", "Say more of it."
+            tr(
+                "Several jobs begin with {name}: {jobs}.",
+                name=repr(name),
+                jobs=", ".join(run.name for run in matching[:5]),
+            ),
+            tr("Say more of it."),
         )
     near = did_you_mean(name, [run.name for run in runs])
-    raise BadRequest(f"There is no job {name!r}.", near or "`fsgr-tui jobs` lists them.")
+    raise BadRequest(tr("There is no job {name}.", name=repr(name)), near or tr("`fsgr-tui jobs` lists them."))
 
 
 def _shard(run: RunFolder, name: str) -> RunFolder:
@@ -298,8 +320,10 @@ def _shard(run: RunFolder, name: str) -> RunFolder:
     found = RunFolder(run.folder / name)
     if not name.replace("-", "").isalnum() or not found.spec.exists():
         here = sorted(path.parent.name for path in run.folder.glob("*/spec.json"))
-        said = did_you_mean(name, here) or (f"It has {', '.join(here[:8])}." if here else "It has only one part.")
-        raise BadRequest(f"{run.name} has no part {name!r}.", said)
+        said = did_you_mean(name, here) or (
+            tr("It has {parts}.", parts=", ".join(here[:8])) if here else tr("It has only one part.")
+        )
+        raise BadRequest(tr("{name} has no part {part}.", name=run.name, part=repr(name)), said)
     return found
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.job import GpuWish
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Gpu, GpuReport
 from fsgr_tui.core.units import Unknown, format_gib
 from fsgr_tui.jobs import life
@@ -45,9 +46,9 @@ def ask(command: tuple[str, ...], environ: Mapping[str, str]) -> GpuReport:
         )
         return jsontext.decode(done.stdout, GpuReport)
     except subprocess.TimeoutExpired:
-        return GpuReport("error", message=f"the NVIDIA driver gave no answer within {ASK_S:g} s")
+        return GpuReport("error", message=tr("the NVIDIA driver gave no answer within {seconds:g} s", seconds=ASK_S))
     except (OSError, msgspec.MsgspecError) as error:
-        return GpuReport("error", message=f"the GPUs cannot be asked: {error}")
+        return GpuReport("error", message=tr("the GPUs cannot be asked: {error}", error=error))
 
 
 def wanted(report: GpuReport, wish: GpuWish) -> tuple[Gpu, ...]:
@@ -59,16 +60,18 @@ def wanted(report: GpuReport, wish: GpuWish) -> tuple[Gpu, ...]:
 def impossible(report: GpuReport, wish: GpuWish) -> str:
     """Why no wait will ever fulfil the wish; empty when it may."""
     if report.status in ("none", "hidden", "no_driver", "driver_mismatch"):
-        return f"There is no GPU to be had here: {report.message}."
+        return tr("There is no GPU to be had here: {reason}.", reason=report.message)
     if report.status == "error":
         return ""
     units = wanted(report, wish)
     here = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in report.gpus)
     absent = [name for name in wish.named if not any(_is_named(gpu, name) for gpu in report.gpus)]
     if absent:
-        return f"There is no GPU {', '.join(absent)} here; there are: {here}."
+        return tr("There is no GPU {absent} here; there are: {here}.", absent=", ".join(absent), here=here)
     if len(units) < wish.count:
-        return f"{wish.count} GPUs are asked for, and there are {len(units)}: {here}."
+        return tr(
+            "{asked} GPUs are asked for, and there are {there}: {here}.", asked=wish.count, there=len(units), here=here
+        )
     return ""
 
 
@@ -77,7 +80,12 @@ def filled(gpu: Gpu) -> str:
     total, free = gpu.memory_total_bytes, gpu.memory_free_bytes
     if isinstance(total, Unknown) or isinstance(free, Unknown) or free >= FREE_SHARE * total:
         return ""
-    return f"GPU {gpu.index}: other programs use {format_gib(total - free)} of {format_gib(total)}"
+    return tr(
+        "GPU {index}: other programs use {used} of {total}",
+        index=gpu.index,
+        used=format_gib(total - free),
+        total=format_gib(total),
+    )
 
 
 def take(report: GpuReport, wish: GpuWish, folder: Path, job: str) -> Seats:
@@ -103,7 +111,7 @@ def take(report: GpuReport, wish: GpuWish, folder: Path, job: str) -> Seats:
         elif full := filled(gpu):
             reasons.append(full)
         elif (lock := _lock(gpu, folder, job)) is None:
-            reasons.append(f"GPU {gpu.index}: another job has just taken it")
+            reasons.append(tr("GPU {index}: another job has just taken it", index=gpu.index))
         else:
             uuids.append(gpu.uuid)
             locks.append(lock)
@@ -117,7 +125,7 @@ def take(report: GpuReport, wish: GpuWish, folder: Path, job: str) -> Seats:
 def holder(gpu: Gpu, folder: Path) -> str:
     """Which job holds a GPU, in words; empty when none does."""
     name = life.name_in(_path(gpu, folder))
-    return f"GPU {gpu.index}: held by {name}" if name else ""
+    return tr("GPU {index}: held by {name}", index=gpu.index, name=name) if name else ""
 
 
 def _lock(gpu: Gpu, folder: Path, job: str) -> int | None:

@@ -17,6 +17,7 @@ import msgspec
 
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import Cause, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.processes import Process
@@ -158,7 +159,9 @@ class Record:
             if not self._watch_failed:
                 self._watch_failed = True
                 traceback.print_exc()
-                self.notice(f"What the job tells cannot be read: {type(error).__name__}: {error}.")
+                self.notice(
+                    tr("What the job tells cannot be read: {name}: {error}.", name=type(error).__name__, error=error)
+                )
             return
         if after is not before:
             with self._lock:
@@ -196,8 +199,11 @@ class Record:
         if self._failing_since is not None:
             since, self._failing_since = now - self._failing_since, None
             self.notice(
-                f"The disk of the run folder took nothing for {format_duration(since)}; the job went on. What it printed "
-                "meanwhile is in the log, or counted there."
+                tr(
+                    "The disk of the run folder took nothing for {time}; the job went on. What it printed meanwhile is in the "
+                    "log, or counted there.",
+                    time=format_duration(since),
+                )
             )
         return True
 

@@ -22,6 +22,7 @@ from types import FrameType
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_MACHINE_CANNOT
 from fsgr_tui.core.event import EVENTS_VARIABLE
 from fsgr_tui.core.job import Cause, JobState, JobStatus, Waiting
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs import life, pump, tree
 from fsgr_tui.jobs.folder import STEP_VARIABLE, RunFolder, mark_of
 from fsgr_tui.jobs.processes import JOB_VARIABLE, Process, process_start
@@ -89,7 +90,7 @@ class Runner:
             return code
         if isinstance(ready, NotBegun):
             return self._end_without_child(ready)
-        cause = Cause("stopped", "Stopped before it began.")
+        cause = Cause("stopped", tr("Stopped before it began."))
         return self._end_without_child(NotBegun("stopped", 128 + (self._asked or signal.SIGTERM), cause))
 
     def _say_waiting(self, what: Waiting, note: str) -> None:
@@ -175,8 +176,15 @@ class Runner:
     def _not_started(self, error: OSError | ValueError) -> Cause:
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "filename", None) == self._spec.cwd:
-            return Cause("not started", f"The working folder {self._spec.cwd} cannot be entered: {reason}.")
-        return Cause("not started", f"{self._spec.argv[0]} cannot be started: {reason}.", advice="Look at the path.")
+            return Cause(
+                "not started",
+                tr("The working folder {folder} cannot be entered: {reason}.", folder=self._spec.cwd, reason=reason),
+            )
+        return Cause(
+            "not started",
+            tr("{program} cannot be started: {reason}.", program=self._spec.argv[0], reason=reason),
+            advice=tr("Look at the path."),
+        )
 
     def _pass_on(self) -> None:
         if self._child is None:
@@ -200,8 +208,11 @@ class Runner:
             return
         limit = STOPPED_REST_S if self._asked is not None else REST_S
         self._record.notice(
-            f"{len(rest)} of the job's processes outlived the command and were told to end (pid "
-            f"{', '.join(str(process.pid) for process in rest[:5])})."
+            tr(
+                "{number} of the job's processes outlived the command and were told to end (pid {pids}).",
+                number=len(rest),
+                pids=", ".join(str(process.pid) for process in rest[:5]),
+            )
         )
         tree.signal_all(rest, self._asked or signal.SIGTERM)
         until = time.monotonic() + limit
@@ -210,7 +221,13 @@ class Runner:
                 tree.signal_all(rest, signal.SIGKILL)
                 if time.monotonic() > until + REST_S:
                     # A process that the kernel holds in a disk's wait ends when the disk lets it go.
-                    self._record.notice(f"{len(rest)} of the job's processes cannot be ended (pid {rest[0].pid}).")
+                    self._record.notice(
+                        tr(
+                            "{number} of the job's processes cannot be ended (pid {pid}).",
+                            number=len(rest),
+                            pid=rest[0].pid,
+                        )
+                    )
                     return
             time.sleep(POLL_S)
             self._bury()
@@ -230,9 +247,11 @@ class Runner:
             for line in (self._pump.stdout.read() or b"").splitlines():
                 news = json.loads(line)
                 if "full" in news:
-                    self._record.notice(f"The log takes nothing ({news['full']}); the job goes on, its output waits.")
+                    self._record.notice(
+                        tr("The log takes nothing ({reason}); the job goes on, its output waits.", reason=news["full"])
+                    )
                 else:
-                    self._record.notice(f"{news['lost']:,} bytes of output could not be kept.")
+                    self._record.notice(tr("{lost:,} bytes of output could not be kept.", lost=news["lost"]))
 
     def _bury(self) -> None:
         """Take the last word of processes that came to this one when they lost their parent."""
@@ -271,7 +290,10 @@ class Runner:
             return watch.cause(status, return_code)
         except Exception as error:  # noqa: BLE001 - a fault in reading the log must not take the job's end with it
             traceback.print_exc()
-            return Cause("unknown", f"The log could not be read for the cause: {type(error).__name__}: {error}.")
+            return Cause(
+                "unknown",
+                tr("The log could not be read for the cause: {name}: {error}.", name=type(error).__name__, error=error),
+            )
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

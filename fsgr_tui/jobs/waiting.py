@@ -14,6 +14,7 @@ import msgspec
 
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, BadRequest
 from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobState, JobStatus, Waiting
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.jobs import gpus, life
 from fsgr_tui.jobs.folder import RunFolder, all_runs
@@ -72,7 +73,7 @@ class Waiter:
         if self._stopped():
             return None
         if seats.why_not:
-            cause = Cause("gpu", seats.why_not, advice="`--gpu none` runs it without asking for a GPU.")
+            cause = Cause("gpu", seats.why_not, advice=tr("`--gpu none` runs it without asking for a GPU."))
             return NotBegun("failed", EXIT_MACHINE_CANNOT, cause)
         return Ready(seats.uuids, (*locks, *seats.locks))
 
@@ -83,7 +84,7 @@ class Waiter:
                 try:
                     status = self._run.beside(name).read_status()
                 except BadRequest:
-                    cause = Cause("need", f"{name}, which had to end first, is not there any more.")
+                    cause = Cause("need", tr("{name}, which had to end first, is not there any more.", name=name))
                     return NotBegun("stopped", EXIT_FOUND_FAULTS, cause)
                 if status.ended_for_good and (status.state != "done" or status.exit_code):
                     return NotBegun("stopped", EXIT_FOUND_FAULTS, _failed_need(status))
@@ -91,7 +92,7 @@ class Waiter:
                     open_needs.append(name)
             if not open_needs:
                 return None
-            self._say("jobs", f"waits for {', '.join(open_needs)}")
+            self._say("jobs", tr("waits for {jobs}", jobs=", ".join(open_needs)))
             self._pause()
         return None
 
@@ -109,7 +110,10 @@ class Waiter:
                     life.sign_name(lock, self._run.name)
                     return lock
             holder = life.name_in(path)
-            self._say("queue", f"waits for its turn, behind {', '.join([*([holder] if holder else []), *ahead])}")
+            self._say(
+                "queue",
+                tr("waits for its turn, behind {jobs}", jobs=", ".join([*([holder] if holder else []), *ahead])),
+            )
             self._pause()
         return None
 
@@ -127,9 +131,9 @@ class Waiter:
                 taken = frozenset(
                     name for gpu in gpus.wanted(report, wish) if (name := gpus.holder(gpu, self._run.locks))
                 )
-                self._say("gpu", f"waits for a GPU. {seats.why_not}")
+                self._say("gpu", tr("waits for a GPU. {why}", why=seats.why_not))
             elif ahead:
-                self._say("gpu", f"waits for a GPU, behind {', '.join(ahead)}")
+                self._say("gpu", tr("waits for a GPU, behind {jobs}", jobs=", ".join(ahead)))
                 asked_at = -ASK_S
             self._pause()
         return gpus.Seats()
@@ -181,9 +185,15 @@ def _failed_need(need: JobStatus) -> Cause:
     """Why a job whose need failed does not begin: the step that failed first is named, however far away it is."""
     if need.cause is not None and need.cause.kind == "need":
         return need.cause
-    how = f"ended with exit code {need.exit_code}" if need.state in ("done", "failed") else f"was {need.state}"
-    text = f"{need.name}, which had to end well first, {how}"
-    if need.cause is not None:
-        text += f": {need.cause.text}"
-    advice = f"`fsgr-tui resume {need.name}` goes on with it and with all that waits for it."
-    return msgspec.structs.replace(need.cause or Cause("", ""), kind="need", text=text.rstrip(".") + ".", advice=advice)
+    text = (
+        tr("{name}, which had to end well first, ended with exit code {code}", name=need.name, code=need.exit_code)
+        if need.state in ("done", "failed")
+        else tr("{name}, which had to end well first, was {state}", name=need.name, state=tr(need.state))
+    )
+    told = tr("{text}: {cause}", text=text, cause=need.cause.text.rstrip(".。")) if need.cause is not None else text
+    return msgspec.structs.replace(
+        need.cause or Cause("", ""),
+        kind="need",
+        text=tr("{text}.", text=told),
+        advice=tr("`fsgr-tui resume {name}` goes on with it and with all that waits for it.", name=need.name),
+    )

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from fsgr_tui.core.event import EventReader, Metric, Phase, Progress, Result
-from fsgr_tui.core.job import Cause, JobStatus, after_event
+from fsgr_tui.core.job import UNFORESEEN, Cause, JobStatus, after_event
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.diagnosis import causes, oom
 from fsgr_tui.jobs.diagnosis.alarms import Alarms
 from fsgr_tui.jobs.diagnosis.causes import Evidence
@@ -44,7 +45,6 @@ _LOG_FOLDERS = (
     "output",
     "outputs",
 )
-_GENERIC_ADVICE = "The log has the whole story."
 
 
 class Watch:
@@ -116,7 +116,7 @@ class Watch:
 
     def ended(self, status: JobStatus) -> None:
         """Tell the user that the job has ended; waits for the user's command, until its deadline."""
-        text = status.cause.text if status.cause else f"{status.name} is {status.state}"
+        text = status.cause.text if status.cause else tr("{name} is {state}", name=status.name, state=tr(status.state))
         self._notifier.send(status.state, status.name, text, _document(status))
         self._notifier.finish()
         self._log.close()
@@ -130,7 +130,9 @@ class Watch:
             status = after_event(status, event)
             if isinstance(event, Metric):
                 values = {name: math.nan if value is None else value for name, value in event.values.items()}
-                self._alarms.metrics(event.at, event.step, values, f"step {event.step:,}: {_words(values)}")
+                self._alarms.metrics(
+                    event.at, event.step, values, tr("step {step:,}: {values}", step=event.step, values=_words(values))
+                )
         return status
 
     def _read_log(self, status: JobStatus, now: float) -> JobStatus:
@@ -174,7 +176,7 @@ class Watch:
         for scalar in self._scalars.new():
             self._heard = now
             metrics[scalar.tag] = scalar.value
-            self._alarms.metrics(scalar.at, scalar.step, {scalar.tag: scalar.value}, f"TensorBoard: {scalar.tag} at step {scalar.step:,}")  # fmt: skip
+            self._alarms.metrics(scalar.at, scalar.step, {scalar.tag: scalar.value}, tr("TensorBoard: {tag} at step {step:,}", tag=scalar.tag, step=scalar.step))  # fmt: skip
             kept.append(self._kept(scalar.at, scalar.step, {scalar.tag: scalar.value}, "tensorboard"))
         self._readings.add(*kept)
         return self._with_metrics(status, metrics)
@@ -231,7 +233,7 @@ def _document(status: JobStatus) -> dict[str, Any]:
 
 def _refined(cause: Cause) -> Cause:
     """An unforeseen fault of an own child, named where a rule knows it."""
-    if cause.advice != _GENERIC_ADVICE:
+    if cause.kind != UNFORESEEN:
         return cause
     known = causes.of_fault(cause.text)
     return msgspec.structs.replace(known, line=cause.text) if known is not None else cause

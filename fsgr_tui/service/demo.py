@@ -11,6 +11,7 @@ import msgspec
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.core.training import MODES, CaptionerSize, Mode, TrainSpec
@@ -156,8 +157,8 @@ def make_data(demo: Demo) -> dict[str, Any]:
         lines = [line for line in made.stderr.splitlines() if line.strip()] or [""]
         told = lines[-2:] if lines[-1].startswith(" ") else lines[-1:]
         raise MachineCannot(
-            told[0] or f"The demo data was not made (exit code {made.returncode}).",
-            told[1].strip() if len(told) > 1 else "Choose another --dir.",
+            told[0] or tr("The demo data was not made (exit code {code}).", code=made.returncode),
+            told[1].strip() if len(told) > 1 else tr("Choose another --dir."),
         )
     facts: dict[str, Any] = msgspec.json.decode(made.stdout)
     return facts
@@ -176,7 +177,10 @@ def require(status: JobStatus) -> dict[str, Any]:
     """
     if status.state != "done" or not status.result:
         told = status.cause.text if status.cause else f"{status.state}, exit code {status.exit_code}"
-        raise MachineCannot(f"The step {status.kind} did not finish: {told}", f"The log: fsgr-tui logs {status.name}")
+        raise MachineCannot(
+            tr("The step {step} did not finish: {told}", step=status.kind, told=told),
+            tr("The log: fsgr-tui logs {name}", name=status.name),
+        )
     return dict(status.result)
 
 

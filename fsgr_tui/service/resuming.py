@@ -8,6 +8,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
@@ -30,11 +31,13 @@ def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tupl
     status, spec = run.read_status(), run.read_spec()
     if not status.ended_for_good:
         raise BadRequest(
-            f"{run.name} has not ended ({status.state}).",
-            status.note or f"Watch it with `fsgr-tui attach {run.name}`.",
+            tr("{name} has not ended ({state}).", name=run.name, state=tr(status.state)),
+            status.note or tr("Watch it with `fsgr-tui attach {name}`.", name=run.name),
         )
     if status.state == "done" and not status.exit_code and not again:
-        raise BadRequest(f"{run.name} ended well; there is nothing to go on with.", "--again runs it anew.")
+        raise BadRequest(
+            tr("{name} ended well; there is nothing to go on with.", name=run.name), tr("--again runs it anew.")
+        )
     if status.backend == "slurm":
         from fsgr_tui.jobs.slurm.submit import resubmit
 
@@ -61,8 +64,12 @@ def _going_on(run: RunFolder, spec: JobSpec, status: JobStatus, *, again: bool) 
     if module == "fsgr_tui" or status.started is None or again:
         return spec
     raise BadRequest(
-        f"{run.name} runs a command of yours; whether that can go on where it was, only you know.",
-        f"`fsgr-tui resume {run.name} --again` runs it anew, from its beginning: {printable(shlex.join(spec.argv))}",
+        tr("{name} runs a command of yours; whether that can go on where it was, only you know.", name=run.name),
+        tr(
+            "`fsgr-tui resume {name} --again` runs it anew, from its beginning: {command}",
+            name=run.name,
+            command=printable(shlex.join(spec.argv)),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import GpuWish
 from fsgr_tui.core.lab import LoginSession
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.planfile import PlanStep, read
 from fsgr_tui.core.units import printable
@@ -90,18 +91,22 @@ def prepare(request: RunRequest, ask: Callable[[], GpuReport] = ask_gpus) -> Pre
         MachineCannot: the GPUs that are asked for are not here, or not free and `wait` is off.
     """
     if not request.argv:
-        raise BadRequest("There is no command to run.", "Write it behind two dashes: fsgr-tui run -- python train.py")
+        raise BadRequest(
+            tr("There is no command to run."), tr("Write it behind two dashes: fsgr-tui run -- python train.py")
+        )
     if request.name:
         require_name(request.name)
         if (runs_dir() / request.name).exists():
             # Said by `new_run` too; but a dry run and a plan have to know before anything is started.
             raise BadRequest(
-                f"There is a job {request.name!r} already.",
-                f"Choose another --name, or delete it: fsgr-tui rm {request.name}",
+                tr("There is a job {name} already.", name=repr(request.name)),
+                tr("Choose another --name, or delete it: fsgr-tui rm {name}", name=request.name),
             )
     cwd = Path(request.cwd or ".").absolute()
     if not cwd.is_dir():
-        raise BadRequest(f"--cwd {request.cwd} is no folder.", "Name the folder in which the command runs.")
+        raise BadRequest(
+            tr("--cwd {cwd} is no folder.", cwd=request.cwd), tr("Name the folder in which the command runs.")
+        )
     needs = tuple(_need(name) for name in request.after)
     argv, kind = _command(request, cwd)
     wish, notices = _wish(request, kind, ask)
@@ -141,7 +146,7 @@ def prepare_plan(
         try:
             prepared.append((step, prepare(one, ask)))
         except BadRequest as problem:
-            raise BadRequest(f"Step {step.name!r}: {problem.what}", problem.fix) from None
+            raise BadRequest(tr("Step {name}: {what}", name=repr(step.name), what=problem.what), problem.fix) from None
     return tuple(prepared)
 
 
@@ -171,7 +176,8 @@ def read_plan(path: Path) -> Sequence[PlanStep]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequest(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", "Look at the file."
+            tr("{path} cannot be read: {reason}.", path=path, reason=getattr(error, "strerror", None) or error),
+            tr("Look at the file."),
         ) from None
     return read(text).steps
 
@@ -195,10 +201,10 @@ def gpu_for(kind: str, argv: Sequence[str], count: int = 1, ask: Callable[[], Gp
 def gpu_words(wish: GpuWish | None) -> str:
     """What a job asks of the GPUs, for people."""
     if wish is None:
-        return "none is asked for"
+        return tr("none is asked for")
     if wish.named:
-        return f"{', '.join(wish.named)}, when no other job holds it and nobody's programs fill it"
-    return f"{wish.count} that no other job holds and nobody's programs fill"
+        return tr("{gpus}, when no other job holds it and nobody's programs fill it", gpus=", ".join(wish.named))
+    return tr("{number} that no other job holds and nobody's programs fill", number=wish.count)
 
 
 def at_log_out() -> str:
@@ -212,10 +218,16 @@ def told_at_log_out(session: LoginSession) -> str:
     """What a user should know about logging out; empty when jobs outlive it."""
     if session.kills is not True or not session.in_session:
         return ""
-    linger = "" if session.lingers is True else "`loginctl enable-linger` once, and then "
-    return (
-        "Logging out ends this job: systemd's KillUserProcesses is on for you "
-        f"({session.source}). To keep it: {linger}`systemd-run --user --scope fsgr-tui run ...`."
+    if session.lingers is True:
+        return tr(
+            "Logging out ends this job: systemd's KillUserProcesses is on for you ({source}). To keep it: "
+            "`systemd-run --user --scope fsgr-tui run ...`.",
+            source=session.source,
+        )
+    return tr(
+        "Logging out ends this job: systemd's KillUserProcesses is on for you ({source}). To keep it: `loginctl "
+        "enable-linger` once, and then `systemd-run --user --scope fsgr-tui run ...`.",
+        source=session.source,
     )
 
 
@@ -240,8 +252,13 @@ def _need(name: str) -> str:
     status = run.read_status()
     if status.ended_for_good and (status.state != "done" or status.exit_code):
         raise BadRequest(
-            f"--after {name}: {run.name} has ended already, and not well ({status.state}).",
-            f"Go on with it first: fsgr-tui resume {run.name}",
+            tr(
+                "--after {name}: {job} has ended already, and not well ({state}).",
+                name=name,
+                job=run.name,
+                state=tr(status.state),
+            ),
+            tr("Go on with it first: fsgr-tui resume {name}", name=run.name),
         )
     return run.name
 
@@ -255,12 +272,14 @@ def _command(request: RunRequest, cwd: Path) -> tuple[tuple[str, ...], str]:
     place = str(cwd / program) if "/" in program else program
     # What an earlier job builds is not there yet.
     if not request.after and shutil.which(place, path=search) is None:
-        there = "it is no program that may be run" if "/" in program and Path(place).exists() else "it is not there"
+        there = (
+            tr("it is no program that may be run") if "/" in program and Path(place).exists() else tr("it is not there")
+        )
         raise BadRequest(
-            f"{printable(program)} cannot be started: {there}.",
-            f"Look at its path (in {printable(str(cwd))}), or at PATH."
+            tr("{program} cannot be started: {there}.", program=printable(program), there=there),
+            tr("Look at its path (in {cwd}), or at PATH.", cwd=printable(str(cwd)))
             if "/" in program
-            else "Look at PATH; a script of yours is started as `python script.py` or `bash script.sh`.",
+            else tr("Look at PATH; a script of yours is started as `python script.py` or `bash script.sh`."),
         )
     return request.argv, "command"
 
@@ -271,12 +290,14 @@ def _wish(request: RunRequest, kind: str, ask: Callable[[], GpuReport]) -> tuple
     if asked == "none" or (not asked and not _may_use_a_gpu(request, kind)):
         return None, ()
     if asked and "CUDA_VISIBLE_DEVICES" in request.env:
-        raise BadRequest("--gpu and --env CUDA_VISIBLE_DEVICES contradict each other.", "Leave one of them out.")
+        raise BadRequest(
+            tr("--gpu and --env CUDA_VISIBLE_DEVICES contradict each other."), tr("Leave one of them out.")
+        )
     report = ask()
     wish = _parsed(asked or "auto", report, wait=request.wait)
     if why := gpus.impossible(report, wish):
         if asked:
-            raise MachineCannot(why, "`--gpu none` runs it without asking for a GPU.")
+            raise MachineCannot(why, tr("`--gpu none` runs it without asking for a GPU."))
         # Without a GPU there is nothing to keep two jobs apart on.
         return None, ()
     seats = gpus.take(report, wish, runs_dir() / LOCKS, request.name or kind)
@@ -285,8 +306,10 @@ def _wish(request: RunRequest, kind: str, ask: Callable[[], GpuReport]) -> tuple
     if seats.uuids:
         return wish, ()
     if not request.wait:
-        raise MachineCannot(f"No GPU is free. {seats.why_not}.", "Without --no-wait the job waits for one.")
-    return wish, (f"No GPU is free now: {seats.why_not}. The job waits for one.",)
+        raise MachineCannot(
+            tr("No GPU is free. {why}.", why=seats.why_not), tr("Without --no-wait the job waits for one.")
+        )
+    return wish, (tr("No GPU is free now: {why}. The job waits for one.", why=seats.why_not),)
 
 
 def _may_use_a_gpu(request: RunRequest, kind: str) -> bool:
@@ -314,12 +337,16 @@ def _parsed(text: str, report: GpuReport, *, wait: bool) -> GpuWish:
     if text.partition(":")[0] == "auto":
         count = text.partition(":")[2] or "1"
         if not count.isdecimal() or int(count) < 1:
-            raise BadRequest(f"--gpu {text}: {count!r} is no number of GPUs.", "Write it like auto or auto:2.")
+            raise BadRequest(
+                tr("--gpu {text}: {number} is no number of GPUs.", text=text, number=repr(count)),
+                tr("Write it like auto or auto:2."),
+            )
         return GpuWish(ASK, int(count), (), wait)
     named = tuple(part.strip() for part in text.split(","))
     if not all(part.isdecimal() or part.startswith(("GPU-", "MIG-")) for part in named) or len(set(named)) < len(named):
         raise BadRequest(
-            f"--gpu {text!r} names no GPUs.", "Use auto, auto:N, all, none, numbers such as 0 or 0,1, or uuids."
+            tr("--gpu {text} names no GPUs.", text=repr(text)),
+            tr("Use auto, auto:N, all, none, numbers such as 0 or 0,1, or uuids."),
         )
     return GpuWish(ASK, len(named), named, wait)
 
@@ -334,6 +361,9 @@ def environment(settings: Sequence[str]) -> Mapping[str, str]:
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign or not name or "\0" in value:
-            raise BadRequest(f"--env {setting!r} is no NAME=VALUE.", "Write it like --env OMP_NUM_THREADS=4.")
+            raise BadRequest(
+                tr("--env {setting} is no NAME=VALUE.", setting=repr(setting)),
+                tr("Write it like --env OMP_NUM_THREADS=4."),
+            )
         found[name] = value
     return found

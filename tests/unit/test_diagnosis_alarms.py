@@ -97,11 +97,18 @@ def test_a_validation_loss_far_above_is_told_the_second_time():
 
 def test_a_caption_score_of_exactly_zero_is_told_and_an_early_accuracy_is_not():
     (alarm,) = told(ZeroScore(), (1, {"CIDEr": 0.0, "accuracy": 0.0}))
-    assert (alarm.kind, alarm.level) == ("CIDEr zero", "warning")
+    assert (alarm.kind, alarm.level) == ("score zero", "warning")
     (alarm,) = told(ZeroScore(), (1, {"CIDEr": 0.0}), (2, {"CIDEr": 0.0}))
     assert (alarm.level, alarm.count) == ("alarm", 2)
     assert told(ZeroScore(), (1, {"CIDEr": 0.0}), (2, {"CIDEr": 0.4})) == []
-    assert [alarm.kind for alarm in told(ZeroScore(), *((step, {"val_acc": 0.0}) for step in range(3)))] == ["val_acc zero"]  # fmt: skip
+    assert [alarm.kind for alarm in told(ZeroScore(), *((step, {"val_acc": 0.0}) for step in range(3)))] == ["score zero"]  # fmt: skip
+
+
+def test_scores_that_are_zero_epoch_after_epoch_are_one_alarm():
+    scores = {"bleu_1": 0.0, "bleu_2": 0.0, "cider": 0.3}
+    (alarm,) = told(ZeroScore(), (100, scores), (200, scores), (300, {**scores, "bleu_1": 0.1}), (400, {**scores, "bleu_1": 0.0}))  # fmt: skip
+    assert alarm.text == "bleu_2, bleu_1 are exactly 0, up to 4 times in a row, last at step 400."
+    assert (alarm.count, alarm.level) == (4, "alarm")
 
 
 def progress(rate: float, phase: str = "epoch 1") -> JobProgress:
@@ -262,3 +269,13 @@ def test_another_run_in_the_log_begins_anew_and_what_was_told_stays():
         alarms.metrics(100.0 + step, step, {"loss": 1.0}, "")
     (alarm,) = alarms.told()
     assert (alarm.kind, alarm.last) == ("loss not finite", 29.0)
+
+
+def test_an_alarm_that_comes_again_in_another_run_of_the_log_is_folded_into_the_first():
+    alarms = Alarms((), 2, "/x")
+    for run in range(3):
+        for step in range(2):
+            alarms.metrics(100.0 * run + step, step, {"cider": 0.0}, "")
+        alarms.new_run()
+    (alarm,) = alarms.told()
+    assert (alarm.kind, alarm.count, alarm.first, alarm.last) == ("score zero", 6, 0.0, 201.0)

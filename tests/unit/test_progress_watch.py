@@ -128,7 +128,7 @@ def test_a_fault_that_a_child_foresaw_stays_and_another_one_is_named(job):
         job.status, cause=Cause("fault", "CUDA out of memory, batch 64", advice="Use 32.")
     )
     assert job.watch.cause(foreseen, 3).text == "CUDA out of memory, batch 64"
-    other = Cause("fault", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. (in x.py:3)", advice="The log has the whole story.")  # fmt: skip
+    other = Cause("unforeseen", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. (in x.py:3)", advice="The log has the whole story.")  # fmt: skip
     refined = job.watch.cause(msgspec.structs.replace(job.status, cause=other), 1)
     assert (refined.kind, refined.line) == ("GPU memory", other.text)
 

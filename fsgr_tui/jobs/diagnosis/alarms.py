@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from fsgr_tui.core.job import Alarm, JobProgress, Usage
 from fsgr_tui.jobs.diagnosis.line_rules import LineAlarms
 from fsgr_tui.jobs.diagnosis.machine_rules import DiskFills, GpuIdle, Silent, Slower
@@ -26,7 +28,7 @@ class Alarms:
         self.signals = Signals()
         self._lines = LineAlarms(self.signals)
         self._metrics: tuple[MetricRule, ...] = _metric_rules()
-        self._earlier: tuple[Alarm, ...] = ()
+        self._earlier: dict[str, Alarm] = {}
         self._slower = Slower()
         self._idle = GpuIdle(argv, cpus)
         self._silent = Silent()
@@ -44,7 +46,7 @@ class Alarms:
 
     def new_run(self) -> None:
         """The log goes on with another run: what was told stays, what was counted does not."""
-        self._earlier = (*self._earlier, *(alarm for rule in self._metrics for alarm in rule.alarms()))
+        self._earlier = self._of_metrics()
         self._metrics = _metric_rules()
 
     def progress(self, at: float, progress: JobProgress) -> None:
@@ -66,12 +68,29 @@ class Alarms:
     def told(self) -> tuple[Alarm, ...]:
         """All alarms so far, the gravest first, then the oldest."""
         found = [
-            *self._earlier,
-            *(alarm for rule in self._metrics for alarm in rule.alarms()),
+            *self._of_metrics().values(),
             *self._lines.alarms(),
             *(alarm for rule in (self._slower, self._idle, self._silent, self._disk) for alarm in rule.alarms()),
         ]
         return tuple(sorted(found, key=lambda alarm: (alarm.level != "alarm", alarm.first, alarm.kind)))
+
+    def _of_metrics(self) -> dict[str, Alarm]:
+        """The alarms about numbers by their kind: what came up in several runs is one alarm."""
+        found = dict(self._earlier)
+        for alarm in (each for rule in self._metrics for each in rule.alarms()):
+            before = found.get(alarm.kind)
+            found[alarm.kind] = alarm if before is None else _folded(before, alarm)
+        return found
+
+
+def _folded(before: Alarm, now: Alarm) -> Alarm:
+    """Two alarms of one kind as one: the later one's words, both times and counts, the graver level."""
+    return msgspec.structs.replace(
+        now,
+        first=before.first,
+        count=before.count + now.count,
+        level="alarm" if "alarm" in (before.level, now.level) else "warning",
+    )
 
 
 def _metric_rules() -> tuple[MetricRule, ...]:

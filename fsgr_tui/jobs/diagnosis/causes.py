@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from fsgr_tui.core.job import Cause
+from fsgr_tui.core.language import mark, tr, trn
+from fsgr_tui.core.units import format_gib
 from fsgr_tui.jobs.diagnosis import tracebacks
 from fsgr_tui.jobs.diagnosis.rules import RULES, Rule
 from fsgr_tui.jobs.diagnosis.signals import LogLine, Signals, without_rank
@@ -95,77 +97,107 @@ def _device_assert(seen: Evidence, chain: Sequence[tracebacks.Traceback]) -> Cau
     if folded is None or not (chain or seen.return_code < 0 or seen.return_code == 134):
         return None
     where = chain[-1].own if chain else None
-    return Cause(
-        "device-side assert",
-        f"An index was out of range on the GPU: a token id beyond the vocabulary, or a position beyond its table? "
-        f"{folded.count:,} assertion lines are folded; the first is line {folded.first.number:,}"
-        + (f"; Python noticed in {where.words}." if where else "."),
-        folded.first.text.strip(),
+    text = (
+        tr(
+            "An index was out of range on the GPU: a token id beyond the vocabulary, or a position beyond its table? "
+            "{number:,} assertion lines are folded; the first is line {first:,}; Python noticed in {place}.",
+            number=folded.count,
+            first=folded.first.number,
+            place=where.words,
+        )
+        if where
+        else tr(
+            "An index was out of range on the GPU: a token id beyond the vocabulary, or a position beyond its table? "
+            "{number:,} assertion lines are folded; the first is line {first:,}.",
+            number=folded.count,
+            first=folded.first.number,
+        )
+    )
+    advice = tr(
         "Run again with CUDA_LAUNCH_BLOCKING=1 (or one batch on the CPU): the traceback then names the operation. Compare "
         "the largest token id with the rows of the embedding, and the longest caption with the position table. It is no "
-        "lack of memory, and nothing works on the GPU after it: a retry has to be a new process.",
+        "lack of memory, and nothing works on the GPU after it: a retry has to be a new process."
     )
+    return Cause("device-side assert", text, folded.first.text.strip(), advice)
 
 
 def _killed(seen: Evidence, near: Sequence[LogLine]) -> Cause:
-    peak = (
-        f" Its processes held {seen.peak_memory_bytes / 2**30:.1f} GiB at their peak." if seen.peak_memory_bytes else ""
-    )
-    advice = (
+    advice = tr(
         "Fewer loader workers and a smaller prefetch are the first to try: every worker holds its own copies. Then a smaller "
         "batch, or a larger memory limit (Slurm: --mem; container: --memory)."
     )
     line = next((line for line in reversed(near) if re.search(r"oom.?kill|out of memory|^Killed$|\bKilled\b", line.text, re.IGNORECASE)), None)  # fmt: skip
     told = line.text.strip() if line else ""
     if seen.oom_kills:
-        many = "a process" if seen.oom_kills == 1 else f"{seen.oom_kills} processes"
-        return Cause("host memory", f"The kernel killed {many} of this job for exceeding its memory limit (SIGKILL).{peak}", told or f"cgroup memory.events: oom_kill +{seen.oom_kills}", advice)  # fmt: skip
+        text = trn(
+            "The kernel killed a process of this job for exceeding its memory limit (SIGKILL).",
+            "The kernel killed {count} processes of this job for exceeding its memory limit (SIGKILL).",
+            seen.oom_kills,
+        )
+        return Cause("host memory", _with_peak(text, seen), told or f"cgroup memory.events: oom_kill +{seen.oom_kills}", advice)  # fmt: skip
     if line is not None and re.search(r"oom|out of memory", line.text, re.IGNORECASE):
-        return Cause("host memory", f"Killed because host memory ran out (SIGKILL).{peak}", told, advice)
+        return Cause("host memory", _with_peak(tr("Killed because host memory ran out (SIGKILL)."), seen), told, advice)
     if seen.host_oom_kills:
-        return Cause("host memory", f"Ended by SIGKILL while the kernel killed {seen.host_oom_kills} process(es) on this host because memory ran out.{peak}", told or f"/proc/vmstat: oom_kill +{seen.host_oom_kills}", advice)  # fmt: skip
+        text = tr(
+            "Ended by SIGKILL while the kernel killed {number} process(es) on this host because memory ran out.",
+            number=seen.host_oom_kills,
+        )
+        return Cause("host memory", _with_peak(text, seen), told or f"/proc/vmstat: oom_kill +{seen.host_oom_kills}", advice)  # fmt: skip
     return Cause(
         "signal",
-        f"Ended by SIGKILL, and no word of lacking memory was seen: somebody or a scheduler killed it.{peak}",
+        _with_peak(
+            tr("Ended by SIGKILL, and no word of lacking memory was seen: somebody or a scheduler killed it."), seen
+        ),
         told,
-        "The kernel's log tells whether memory ran out (dmesg, or journalctl -k). Look also for the site's limits on run time.",
+        tr(
+            "The kernel's log tells whether memory ran out (dmesg, or journalctl -k). Look also for the site's limits on run time."
+        ),
     )
+
+
+def _with_peak(text: str, seen: Evidence) -> str:
+    if not seen.peak_memory_bytes:
+        return text
+    return tr("{text} Its processes held {peak} at their peak.", text=text, peak=format_gib(seen.peak_memory_bytes))
 
 
 def _traceback(chain: Sequence[tracebacks.Traceback]) -> Cause:
     last = chain[-1]
     name, _, message = last.exception.text.partition(": ")
-    where = f" (in {last.own.words})" if last.own else ""
     said = f"{name.rpartition('.')[2]}: {message}" if message else name
-    return Cause(
-        "traceback", f"{said}{where}", last.exception.text.strip(),
-        f"The frame: {last.own.file}:{last.own.line}." if last.own else "",
-    )  # fmt: skip
+    if last.own is None:
+        return Cause("traceback", said, last.exception.text.strip())
+    text = tr("{error} (in {place})", error=said, place=last.own.words)
+    advice = tr("The frame: {file}:{line}.", file=last.own.file, line=last.own.line)
+    return Cause("traceback", text, last.exception.text.strip(), advice)
 
 
 _SIGNAL_ADVICE: Final = {
-    signal.SIGSEGV: "A crash inside a compiled library: run again with PYTHONFAULTHANDLER=1 to see where, and look whether torch, CUDA and the driver fit together.",
-    signal.SIGBUS: "Often shared memory that is too small for the loader's workers (df /dev/shm), or a file that was truncated while it was mapped.",
-    signal.SIGABRT: "A library gave up; its last words stand at the end of the log.",
-    signal.SIGTERM: "Somebody or a scheduler asked it to end; no stop was asked for here.",
-    signal.SIGXCPU: "The limit on processor time (ulimit -t, or the scheduler's) was reached.",
-    signal.SIGXFSZ: "The limit on the size of files (ulimit -f) was reached.",
-    signal.SIGILL: "A library was built for another processor: reinstall it on this machine.",
+    signal.SIGSEGV: mark(
+        "A crash inside a compiled library: run again with PYTHONFAULTHANDLER=1 to see where, and look whether torch, CUDA and the driver fit together."
+    ),
+    signal.SIGBUS: mark(
+        "Often shared memory that is too small for the loader's workers (df /dev/shm), or a file that was truncated while it was mapped."
+    ),
+    signal.SIGABRT: mark("A library gave up; its last words stand at the end of the log."),
+    signal.SIGTERM: mark("Somebody or a scheduler asked it to end; no stop was asked for here."),
+    signal.SIGXCPU: mark("The limit on processor time (ulimit -t, or the scheduler's) was reached."),
+    signal.SIGXFSZ: mark("The limit on the size of files (ulimit -f) was reached."),
+    signal.SIGILL: mark("A library was built for another processor: reinstall it on this machine."),
 }
 
 
 def _signal(number: int) -> Cause:
-    name = signal.Signals(number).name
-    return Cause("signal", f"Ended by {name}.", advice=_SIGNAL_ADVICE.get(signal.Signals(number), ""))
+    name, advice = signal.Signals(number).name, _SIGNAL_ADVICE.get(signal.Signals(number))
+    return Cause("signal", tr("Ended by {name}.", name=name), advice=tr(advice) if advice else "")
 
 
 def _exit_code(code: int, near: Sequence[LogLine]) -> Cause:
     if code in {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}:
-        return Cause(
-            "signal", f"It ended itself after {signal.Signals(code - 128).name}, which was not sent from here."
-        )
+        name = signal.Signals(code - 128).name
+        return Cause("signal", tr("It ended itself after {name}, which was not sent from here.", name=name))
     last = next((line.text.strip() for line in reversed(near) if line.text.strip()), "")
-    said = f" Its last words: {last[:LAST_CHARS]}" if last else " It printed nothing."
-    return Cause(
-        "exit code", f"Ended with exit code {code}.{said}", last, "The log has the whole story." if last else ""
-    )
+    if not last:
+        return Cause("exit code", tr("Ended with exit code {code}. It printed nothing.", code=code))
+    text = tr("Ended with exit code {code}. Its last words: {words}", code=code, words=last[:LAST_CHARS])
+    return Cause("exit code", text, last, tr("The log has the whole story."))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fsgr_tui.core.job import Alarm
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.jobs.diagnosis.signals import Folded, Signals
 
 WARNING_COUNT: Final = 100
@@ -22,28 +23,34 @@ class _Says(NamedTuple):
 _NEVER: Final = 1 << 62
 _SAYS: Final = {
     "missing features": _Says(
-        "Features are missing for {ids}; the job goes on with made-up or empty ones.",
-        "Stop it. `fsgr-tui check FILE --annotations DIR` lists all that are missing; extract them with --resume. Image ids and annotation ids mixed up look the same.",
+        mark("Features are missing for {images}; the job goes on with made-up or empty ones."),
+        mark(
+            "Stop it. `fsgr-tui check FILE --annotations DIR` lists all that are missing; extract them with --resume. Image ids and annotation ids mixed up look the same."
+        ),
         1,
     ),
     "skipped batches": _Says(
-        "Batches or steps are being skipped ({count:,} so far).",
-        "A few are mixed precision's search for its scale. Many mean that the run learns nothing: look at the first message, and for a device-side assert before it.",
+        mark("Batches or steps are being skipped ({number:,} so far)."),
+        mark(
+            "A few are mixed precision's search for its scale. Many mean that the run learns nothing: look at the first message, and for a device-side assert before it."
+        ),
         10,
     ),
     "device assert": _Says(
-        "A device-side assertion failed on the GPU (first in line {number:,}): an index out of range.",
-        "Nothing works on this GPU context any more: stop it, and run again with CUDA_LAUNCH_BLOCKING=1.",
+        mark("A device-side assertion failed on the GPU (first in line {line:,}): an index out of range."),
+        mark("Nothing works on this GPU context any more: stop it, and run again with CUDA_LAUNCH_BLOCKING=1."),
         1,
     ),
     "out of GPU memory, survived": _Says(
-        "GPU memory ran out and the program went on ({count:,} times).",
-        "Those batches were lost or made smaller. A smaller batch size makes the run regular.",
+        mark("GPU memory ran out and the program went on ({number:,} times)."),
+        mark("Those batches were lost or made smaller. A smaller batch size makes the run regular."),
         10,
     ),
     "division by zero": _Says(
-        "Division by zero or invalid values in numpy ({count:,} warnings folded).",
-        "Usually an empty image, an empty caption or a standard deviation of 0; PYTHONWARNINGS=error stops at the first one.",
+        mark("Division by zero or invalid values in numpy ({number:,} warnings folded)."),
+        mark(
+            "Usually an empty image, an empty caption or a standard deviation of 0; PYTHONWARNINGS=error stops at the first one."
+        ),
         _NEVER,
     ),
 }
@@ -69,18 +76,20 @@ class LineAlarms:
         for kind, folded in self._signals.folded.items():
             if kind in self._times:
                 says = _SAYS[kind]
-                text = says.text.format(count=folded.count, number=folded.first.number, ids=_ids(folded))
+                text = tr(says.text, number=folded.count, line=folded.first.number, images=_images(folded))
                 level = "alarm" if folded.count >= says.alarm_from else "warning"
                 first, last, _ = self._times[kind]
-                yield Alarm(kind, text, first, last, folded.count, folded.first.text.strip(), level=level, advice=says.advice, ids=tuple(folded.ids))  # type: ignore[arg-type]  # fmt: skip
+                yield Alarm(kind, text, first, last, folded.count, folded.first.text.strip(), level=level, advice=tr(says.advice), ids=tuple(folded.ids))  # type: ignore[arg-type]  # fmt: skip
         for kind, folded in self._signals.warnings.items():
             if folded.count >= WARNING_COUNT and kind in self._times:
                 first, last, _ = self._times[kind]
-                yield Alarm("repeated warning", f"One warning stands {folded.count:,} times in the log: {kind}", first, last, folded.count, folded.first.text.strip(), level="warning")  # fmt: skip
+                yield Alarm("repeated warning", tr("One warning stands {number:,} times in the log: {warning}", number=folded.count, warning=kind), first, last, folded.count, folded.first.text.strip(), level="warning")  # fmt: skip
 
 
-def _ids(folded: Folded) -> str:
-    shown = ", ".join(folded.ids[:_IDS_SHOWN])
-    more = len(folded.ids) - _IDS_SHOWN
-    many = "image" if len(folded.ids) == 1 else f"{len(folded.ids):,} images:"
-    return f"{many} {shown}" + (f" and {more:,} more" if more > 0 else "") if folded.ids else "some images"
+def _images(folded: Folded) -> str:
+    shown, more = ", ".join(folded.ids[:_IDS_SHOWN]), len(folded.ids) - _IDS_SHOWN
+    if not folded.ids:
+        return tr("some images")
+    if more > 0:
+        return tr("{number:,} images: {ids} and {more:,} more", number=len(folded.ids), ids=shown, more=more)
+    return trn("image {ids}", "{count:,} images: {ids}", len(folded.ids), ids=shown)

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, median
 from typing import Final
 
+from fsgr_tui.core.event_words import phase_words, unit_words
 from fsgr_tui.core.job import Alarm, JobProgress, Usage
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration
 
 SAMPLE_S: Final = 5.0
@@ -60,10 +62,14 @@ class Slower:
             first = self._alarm.first if self._alarm is not None else at
             self._slow = True
             self._alarm = Alarm(
-                "slower", f"The rate fell from {before:.3g} to {now:.3g} {progress.unit}/s.", first, at, count,
-                f"{progress.phase} at {progress.step:,}", level="warning",
-                advice="Look at what else runs on this machine (fsgr-tui doctor, nvidia-smi, top), whether the GPU throttles for heat, and "
-                "whether the data left the page cache. A rate that falls from epoch to epoch is often a list or a graph that grows.",
+                "slower",
+                tr("The rate fell from {before:.3g} to {now:.3g} {unit}/s.", before=before, now=now, unit=unit_words(progress.unit)),
+                first, at, count,
+                tr("{phase} at {step:,}", phase=phase_words(progress.phase), step=progress.step), level="warning",
+                advice=tr(
+                    "Look at what else runs on this machine (fsgr-tui doctor, nvidia-smi, top), whether the GPU throttles for heat, and "
+                    "whether the data left the page cache. A rate that falls from epoch to epoch is often a list or a graph that grows."
+                ),
             )  # fmt: skip
         elif now > 0.7 * before:
             self._slow = False
@@ -107,7 +113,11 @@ class GpuIdle:
         processor = fmean(self._processor)
         at, before = usage.at, self._alarm
         self._alarm = Alarm(
-            "GPU idle", f"The GPU was busy only {busy:.0f} % of the last two minutes; the job's processes used {processor / 100:.1f} of {self._cpus} processors.",
+            "GPU idle",
+            tr(
+                "The GPU was busy only {busy:.0f} % of the last two minutes; the job's processes used {used:.1f} of {cpus} processors.",
+                busy=busy, used=processor / 100, cpus=self._cpus,
+            ),
             before.first if before else at, at, (before.count + (0 if self._idle else 1)) if before else 1,
             f"GPU {busy:.0f} %, CPU {processor:.0f} %", level="warning", advice=self._advice(busy, processor),
         )  # fmt: skip
@@ -121,13 +131,23 @@ class GpuIdle:
     def _advice(self, busy: float, processor: float) -> str:
         most = max(1, self._cpus - 1)
         if processor >= 85 * self._cpus:
-            return "All processors are busy: decoding limits it. Precomputed features leave decoding out (fsgr-tui plan); more workers do not help."
+            return tr(
+                "All processors are busy: decoding limits it. Precomputed features leave decoding out (fsgr-tui plan); more workers do not help."
+            )
         if self._workers is None:
-            return f"The loader is too slow: try --workers {most}, with pinned memory and persistent workers."
+            return tr(
+                "The loader is too slow: try --workers {most}, with pinned memory and persistent workers.", most=most
+            )
         if self._workers < most:
             wanted = min(most, max(self._workers + 1, math.ceil(max(1, self._workers) * 70 / max(busy, 5))))
-            return f"The loader is too slow with {self._workers} workers: try {wanted}."
-        return f"{self._workers} workers are enough for {self._cpus} processors: look at the disk (cold reads, a network share), or use precomputed features."
+            return tr(
+                "The loader is too slow with {workers} workers: try {wanted}.", workers=self._workers, wanted=wanted
+            )
+        return tr(
+            "{workers} workers are enough for {cpus} processors: look at the disk (cold reads, a network share), or use precomputed features.",
+            workers=self._workers,
+            cpus=self._cpus,
+        )
 
 
 def workers_of(argv: Sequence[str]) -> int | None:
@@ -157,23 +177,32 @@ class Silent:
         if silence_s < self._silent_s:
             if self._since is not None:
                 self._since = None
-                self._text = f"It was silent for {format_duration(self._last - self._first)} and went on."
+                self._text = tr("It was silent for {time} and went on.", time=format_duration(self._last - self._first))
             return
         if self._since is None:
             self._count += 1
             self._since = last_sign
             self._first = self._first or at
         self._last, self._line = at, last_line
-        used = "" if cpu_percent is None else f"; its processes use {cpu_percent:.0f} % of a processor"
-        self._text = f"Nothing was printed or told for {format_duration(silence_s)}{used}."
+        self._text = (
+            tr("Nothing was printed or told for {time}.", time=format_duration(silence_s))
+            if cpu_percent is None
+            else tr(
+                "Nothing was printed or told for {time}; its processes use {percent:.0f} % of a processor.",
+                time=format_duration(silence_s),
+                percent=cpu_percent,
+            )
+        )
 
     def alarms(self) -> Iterator[Alarm]:
         """At most one."""
         if self._count:
             yield Alarm(
                 "silent", self._text, self._first, self._last, self._count, self._line, level="warning",
-                advice="Without processor use it hangs (a lock, a dead loader worker, a network share that is gone): `py-spy dump --pid PID` "
-                "shows where. With it, it may be scoring or saving.",
+                advice=tr(
+                    "Without processor use it hangs (a lock, a dead loader worker, a network share that is gone): `py-spy dump --pid PID` "
+                    "shows where. With it, it may be scoring or saving."
+                ),
             )  # fmt: skip
 
 
@@ -197,21 +226,38 @@ class DiskFills:
         span_s, lost = at - first_at, first_free - free_bytes
         full_s = free_bytes / (lost / span_s) if lost > 0 and span_s >= DISK_LEAST_S else None
         if full_s is not None and full_s < (left_s if left_s is not None else DISK_SOON_S):
-            end = f", before the job's end (in {format_duration(left_s)})" if left_s is not None else ""
-            # The user's own clock: a time to be home by.
-            clock = time.strftime("%H:%M", time.localtime(at + full_s))
-            self._tell(at, f"{self._place} will be full in {format_duration(full_s)}, about {clock}{end}: {format_bytes(free_bytes)} free, {format_bytes(lost / span_s * 60)} less every minute.")  # fmt: skip
+            self._tell(at, self._words(at, full_s, left_s, free_bytes, lost / span_s * 60))
         elif free_bytes < DISK_LEAST_BYTES:
-            self._tell(at, f"{self._place} has only {format_bytes(free_bytes)} free.")
+            self._tell(at, tr("{place} has only {free} free.", place=self._place, free=format_bytes(free_bytes)))
 
     def alarms(self) -> Iterator[Alarm]:
         """At most one."""
         if self._alarm is not None:
             yield self._alarm
 
+    def _words(self, at: float, full_s: float, left_s: float | None, free_bytes: int, lost_a_minute: float) -> str:
+        values = {
+            "place": self._place,
+            "time": format_duration(full_s),
+            # The user's own clock: a time to be home by.
+            "clock": time.strftime("%H:%M", time.localtime(at + full_s)),
+            "free": format_bytes(free_bytes),
+            "lost": format_bytes(lost_a_minute),
+        }
+        if left_s is None:
+            return tr("{place} will be full in {time}, about {clock}: {free} free, {lost} less every minute.", **values)
+        return tr(
+            "{place} will be full in {time}, about {clock}, before the job's end (in {end}): {free} free, {lost} less every minute.",
+            end=format_duration(left_s),
+            **values,
+        )
+
     def _tell(self, at: float, text: str) -> None:
         before = self._alarm
         self._alarm = Alarm(
             "disk fills", text, before.first if before else at, at, before.count + 1 if before else 1, "",
-            advice="Delete old checkpoints and features, keep fewer checkpoints, or stop and write elsewhere: a full disk ends the job, and can cut the checkpoint that it is writing.",
+            advice=tr(
+                "Delete old checkpoints and features, keep fewer checkpoints, or stop and write elsewhere: a full disk ends the job, and can cut "
+                "the checkpoint that it is writing."
+            ),
         )  # fmt: skip

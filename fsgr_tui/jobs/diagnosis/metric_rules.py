@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
+from typing import Final, NamedTuple
 
 from fsgr_tui.core.job import Alarm
+from fsgr_tui.core.language import mark, tr, trn
 
 LASTING_READINGS: Final = 10
 LASTING_S: Final = 60.0
@@ -73,6 +74,40 @@ class _Finite:
         if long and not self.lasted:
             self.lasted, self.first_step = True, self.run_step
 
+    def words(self, name: str) -> str:
+        """What is to be said of the metric of this name."""
+        if self.lasted and not self.run:
+            return tr(
+                "{name} was not finite for a while from step {step:,} on, and is finite again.",
+                name=name,
+                step=self.first_step,
+            )
+        before = (
+            tr(
+                "the last finite value was {value:.4g} at step {step:,}",
+                value=self.last_finite,
+                step=self.last_finite_step,
+            )
+            if self.last_finite is not None
+            else tr("no finite value was seen")
+        )
+        if self.lasted:
+            return tr(
+                "{name} has not been finite since step {step:,} ({readings:,} readings); {before}.",
+                name=name,
+                step=self.first_step,
+                readings=self.total,
+                before=before,
+            )
+        return trn(
+            "{name} was not finite once, first at step {step:,}; {before}.",
+            "{name} was not finite {count:,} times, first at step {step:,}; {before}.",
+            self.total,
+            name=name,
+            step=self.first_step,
+            before=before,
+        )
+
 
 class NonFinite:
     """NaN and infinite values: a single one is a warning, a lasting one an alarm."""
@@ -91,28 +126,19 @@ class NonFinite:
         for name, seen in self._seen.items():
             if not seen.total:
                 continue
-            before = (
-                f"the last finite value was {seen.last_finite:.4g} at step {seen.last_finite_step:,}"
-                if seen.last_finite is not None
-                else "no finite value was seen"
-            )
-            if seen.lasted and not seen.run:
-                text = f"{name} was not finite for a while from step {seen.first_step:,} on, and is finite again."
-            elif seen.lasted:
-                text = f"{name} has not been finite since step {seen.first_step:,} ({seen.total:,} readings); {before}."
-            else:
-                text = f"{name} was not finite {'once' if seen.total == 1 else f'{seen.total:,} times'}, first at step {seen.first_step:,}; {before}."  # fmt: skip
             yield Alarm(
-                f"{name} not finite", text, seen.first_at, seen.last_at, seen.total, seen.line,
-                level="alarm" if seen.lasted and seen.run else "warning",
-                advice=_NOT_FINITE if seen.lasted else "A single one is harmless where the step was skipped (mixed precision does so). Stop the run if it stays.",
+                f"{name} not finite", seen.words(name), seen.first_at, seen.last_at, seen.total, seen.line,
+                level="alarm" if seen.lasted and seen.run else "warning", advice=tr(_NOT_FINITE if seen.lasted else _ONCE_NOT_FINITE),
             )  # fmt: skip
 
 
-_NOT_FINITE: Final = (
+_NOT_FINITE: Final = mark(
     "Stop it: nothing is learned any more (unless the bar shows a running mean, which one NaN spoils for good). Go back to the last "
     "good checkpoint with a lower learning rate, clip gradients (1.0), use bf16 or fp32 instead of fp16, and look for NaN in "
     "the features: fsgr-tui check FILE --deep."
+)
+_ONCE_NOT_FINITE: Final = mark(
+    "A single one is harmless where the step was skipped (mixed precision does so). Stop the run if it stays."
 )
 
 
@@ -146,10 +172,13 @@ class RateZero:
             return
         at, step, text, name = self._first
         yield Alarm(
-            "learning rate zero", f"{name} has been 0 from step {step:,} to step {self._last[1]:,}: nothing is learned.",
+            "learning rate zero",
+            tr("{name} has been 0 from step {first:,} to step {last:,}: nothing is learned.", name=name, first=step, last=self._last[1]),
             at, self._last[0], max(self._run, 1), text,
-            advice="Print it with more digits first (0.000000 may be 4e-7). Then look at the schedule: a warm-up that is never stepped, "
-            "a lambda that multiplies by an integer division, a base rate of 0 in the flags.",
+            advice=tr(
+                "Print it with more digits first (0.000000 may be 4e-7). Then look at the schedule: a warm-up that is never stepped, "
+                "a lambda that multiplies by an integer division, a base rate of 0 in the flags."
+            ),
         )  # fmt: skip
 
 
@@ -193,12 +222,22 @@ class StuckAtVocabulary:
         known = self._vocabulary
         if known is not None and abs(level - math.log(known)) > PLATEAU_SPREAD * level:
             return
-        words = f"ln({known:,}), the vocabulary" if known else f"ln({math.exp(level):,.0f}), as for a vocabulary of that size"  # fmt: skip
+        words = (
+            tr("ln({known:,}), the vocabulary", known=known)
+            if known
+            else tr("ln({size:,.0f}), as for a vocabulary of that size", size=math.exp(level))
+        )
         self._alarm = Alarm(
-            "loss stuck", f"{name} has stayed at {level:.3f} for {last_step - step:,} steps; that is {words}: the model guesses every word alike.",
+            "loss stuck",
+            tr(
+                "{name} has stayed at {level:.3f} for {steps:,} steps; that is {words}: the model guesses every word alike.",
+                name=name, level=level, steps=last_step - step, words=words,
+            ),
             at, last_at, len(self._values), text,
-            advice="Look whether gradients reach the decoder (learning rate 0, frozen parameters, an optimizer over other parameters), "
-            "whether the features are real ones (fsgr-tui check), and whether captions and images belong together.",
+            advice=tr(
+                "Look whether gradients reach the decoder (learning rate 0, frozen parameters, an optimizer over other parameters), "
+                "whether the features are real ones (fsgr-tui check), and whether captions and images belong together."
+            ),
         )  # fmt: skip
 
 
@@ -231,10 +270,15 @@ class ValidationGap:
             if self._run > 1:
                 self._alarm = Alarm(
                     "validation far above training",
-                    f"{name} {value:.3g} is far above the training loss {training:.3g}, {self._run} times in a row, last at step {step:,}.",
+                    tr(
+                        "{name} {value:.3g} is far above the training loss {training:.3g}, {times} times in a row, last at step {step:,}.",
+                        name=name, value=value, training=training, times=self._run, step=step,
+                    ),
                     self._first[0], at, self._run, self._first[1], level="warning",
-                    advice="It has learned the training data by heart, or the two are not computed alike (dropout, label smoothing, other "
-                    "preprocessing, features of another tower). Keep the best checkpoint by validation score; try more dropout or fewer epochs.",
+                    advice=tr(
+                        "It has learned the training data by heart, or the two are not computed alike (dropout, label smoothing, other "
+                        "preprocessing, features of another tower). Keep the best checkpoint by validation score; try more dropout or fewer epochs."
+                    ),
                 )  # fmt: skip
 
     def alarms(self) -> Iterator[Alarm]:
@@ -243,11 +287,21 @@ class ValidationGap:
             yield self._alarm
 
 
+class _Zeros(NamedTuple):
+    """Readings in a row in which a score was zero."""
+
+    times: int
+    first: float
+    last: float
+    line: str
+    step: int
+
+
 class ZeroScore:
-    """A score that is exactly zero."""
+    """Scores that are exactly zero: told together, since they come together, epoch after epoch."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, tuple[int, float, float, str, int]] = {}
+        self._runs: dict[str, _Zeros] = {}
 
     def see(self, at: float, step: int, metrics: Mapping[str, float], text: str) -> None:
         """Take in a reading."""
@@ -257,18 +311,37 @@ class ZeroScore:
             if value != 0:
                 self._runs.pop(name, None)
                 continue
-            run, first, _, line, _ = self._runs.get(name, (0, at, at, text, step))
-            self._runs[name] = (run + 1, first, at, line, step)
+            before = self._runs.get(name, _Zeros(0, at, at, text, step))
+            self._runs[name] = before._replace(times=before.times + 1, last=at, step=step)
 
     def alarms(self) -> Iterator[Alarm]:
-        """One a score."""
-        for name, (run, first, last, line, step) in self._runs.items():
-            # An accuracy may well begin at nothing.
-            if run < (1 if _CAPTION_SCORES.search(name) else 3):
-                continue
-            yield Alarm(
-                f"{name} zero", f"{name} is exactly 0{f', {run} times in a row' if run > 1 else ''}, last at step {step:,}.",
-                first, last, run, line, level="alarm" if run > 1 else "warning",
-                advice="Look at what is generated: empty captions, only padding, or ids that match no reference (image ids and annotation "
-                "ids mixed up) give exactly 0.",
-            )  # fmt: skip
+        """At most one."""
+        # An accuracy may well begin at nothing.
+        told = {
+            name: run for name, run in self._runs.items() if run.times >= (1 if _CAPTION_SCORES.search(name) else 3)
+        }
+        if not told:
+            return
+        oldest, times = min(told.values(), key=lambda run: run.first), max(run.times for run in told.values())
+        last_step = max(run.step for run in told.values())
+        text = (
+            trn(
+                "{names} is exactly 0, {times} times in a row, last at step {step:,}.",
+                "{names} are exactly 0, up to {times} times in a row, last at step {step:,}.",
+                len(told), names=", ".join(told), times=times, step=last_step,
+            )
+            if times > 1
+            else trn(
+                "{names} is exactly 0, last at step {step:,}.",
+                "{names} are exactly 0, last at step {step:,}.",
+                len(told), names=", ".join(told), step=last_step,
+            )
+        )  # fmt: skip
+        yield Alarm(
+            "score zero", text, oldest.first, max(run.last for run in told.values()), times, oldest.line,
+            level="alarm" if times > 1 else "warning",
+            advice=tr(
+                "Look at what is generated: empty captions, only padding, or ids that match no reference (image ids and annotation "
+                "ids mixed up) give exactly 0."
+            ),
+        )  # fmt: skip

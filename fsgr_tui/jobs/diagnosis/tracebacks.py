@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.diagnosis.signals import LogLine, without_rank
 
 _BEGIN = "Traceback (most recent call last):"
@@ -26,7 +27,9 @@ class Frame(NamedTuple):
     def words(self) -> str:
         """As a person says it."""
         short = self.file.rpartition("/")[2]
-        return f"{short}, line {self.line}" + (f", in {self.name}" if self.name and self.name != "<module>" else "")
+        if self.name and self.name != "<module>":
+            return tr("{file}, line {line}, in {name}", file=short, line=self.line, name=self.name)
+        return tr("{file}, line {line}", file=short, line=self.line)
 
 
 class Traceback(NamedTuple):
