@@ -16,7 +16,7 @@ from fsgr_tui.features.agreement import VERDICT_WORDS
 from fsgr_tui.features.check import SAMPLE_ROWS, CheckReport
 from fsgr_tui.features.compare import FeatureComparison
 from fsgr_tui.features.manifest import IDENTITY
-from fsgr_tui.service import checking, comparing
+from fsgr_tui.service import checking, comparing, kept_checks
 
 _MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
@@ -134,7 +134,7 @@ def _with_detail(found: str, detail: str) -> str:
 def _checked(request: checking.CheckRequest) -> CheckReport:
     progress = Progress("reading rows")
     try:
-        report = checking.check(request, tell=progress)
+        report = kept_checks.check(request, tell=progress)
     finally:
         progress.end()
     if request.recompute:
