@@ -16,9 +16,8 @@ from fsgr_tui.features.agreement import VERDICT_WORDS
 from fsgr_tui.features.check import SAMPLE_ROWS, CheckReport
 from fsgr_tui.features.compare import FeatureComparison
 from fsgr_tui.features.manifest import IDENTITY
+from fsgr_tui.features.values import JUDGEMENT_WORDS
 from fsgr_tui.service import checking, comparing, kept_checks
-
-_MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
 
 
 @click.command(
@@ -91,7 +90,7 @@ def command(files: tuple[str, ...], image_root: str | None, against: str, as_jso
         except FoundFaults as problem:
             # One bad file among several must not hide the others.
             report = CheckReport(
-                path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth="none"
+                path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth=tr("none")
             )
             if not as_json:
                 text.echo(f"{text.styled('BAD', 'red')}  {printable(problem.what)}\n     {printable(problem.fix)}")
@@ -112,27 +111,33 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
         name, equals, value = each.partition("=")
         name = name.replace("-", "_")
         if not equals or name not in known:
-            raise BadRequest(f"--trained-with {each!r} is not NAME=VALUE.", f"Names: {', '.join(known)}.")
+            raise BadRequest(
+                tr("--trained-with {given!r} is not NAME=VALUE.", given=each),
+                tr("Names: {names}.", names=", ".join(known)),
+            )
         pairs[name] = value
     return pairs
 
 
 def show(report: CheckReport) -> None:
     """Print a report: the verdict in one line, then the table."""
-    mark = text.styled("GOOD", "green") if report.good else text.styled("BAD", "red")
+    mark = text.styled(tr("GOOD"), "green") if report.good else text.styled(tr("BAD"), "red")
     text.echo(f"{mark}  {printable(report.path)}: {printable(report.headline)}")
     text.echo(f"  {report.depth}")
     text.echo()
-    rows = [(_MARKS[row.judgement], row.what, row.expected, _with_detail(row.found, row.detail)) for row in report.rows]
-    text.table(rows, ("", "what", "expected", "found"))
+    rows = [
+        (tr(JUDGEMENT_WORDS[row.judgement]), row.label, row.expected, _with_detail(row.found, row.detail))
+        for row in report.rows
+    ]
+    text.table(rows, ("", tr("what"), tr("expected"), tr("found")))
 
 
 def _with_detail(found: str, detail: str) -> str:
-    return f"{found}. {detail}" if detail else found
+    return tr("{found}. {detail}", found=found, detail=detail) if detail else found
 
 
 def _checked(request: checking.CheckRequest) -> CheckReport:
-    progress = Progress("reading rows")
+    progress = Progress(tr("reading rows"))
     try:
         report = kept_checks.check(request, tell=progress)
     finally:
@@ -153,7 +158,7 @@ def _compare(files: tuple[str, ...], against: str, *, as_json: bool, sample: int
         raise BadRequest(
             tr("--against compares two files, and {n} were named before it.", n=len(files)), tr("Name one.")
         )
-    progress = Progress("comparing rows")
+    progress = Progress(tr("comparing rows"))
     try:
         found = comparing.compare(files[0], against, progress, sample=sample, deep=deep)
     finally:
@@ -191,7 +196,7 @@ class Progress:
         """Show that `step` of `total` are done."""
         if self._live:
             left_s = (time.monotonic() - self._began) / step * (total - step) if step else 0
-            left = f"  {format_duration(left_s)} left" if left_s >= 1 else ""
+            left = "  " + tr("{duration} left", duration=format_duration(left_s)) if left_s >= 1 else ""
             sys.stderr.write(f"\r\x1b[2K{self._what} {step:,}/{total:,}{left}")
             sys.stderr.flush()
 

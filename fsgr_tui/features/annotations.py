@@ -15,6 +15,7 @@ import numpy as np
 
 from fsgr_tui.core.coco import ANNOTATION_FILES, IMAGE_ID_SHARE
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import few
 
 _CAPTION_FILES = ("captions_train2014.json", "captions_val2014.json")
@@ -96,7 +97,8 @@ def captioned_images(path: Path) -> dict[int, int]:
     files = sorted(path.glob("captions_*.json")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise BadRequest(
-            f"There are no captions at {path}.", "Name a captions JSON, or a folder with captions_train2014.json."
+            tr("There are no captions at {path}.", path=path),
+            tr("Name a captions JSON, or a folder with captions_train2014.json."),
         )
     return {pair.annotation_id: pair.image_id for file in files for pair in _read_captions(file).values()}
 
@@ -135,12 +137,16 @@ def captioned_ids(path: Path) -> CaptionedIds:
 def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         raise BadRequest(
-            f"There is no annotation folder {folder}.", "Name the folder with captions_train2014.json in it."
+            tr("There is no annotation folder {folder}.", folder=folder),
+            tr("Name the folder with captions_train2014.json in it."),
         )
     if missing := [name for name in ANNOTATION_FILES if not (folder / name).is_file()]:
         raise BadRequest(
-            f"The annotation folder {folder} lacks {', '.join(missing)}.",
-            f"M2-style annotations are these files: {', '.join(ANNOTATION_FILES)}.",
+            tr("The annotation folder {folder} lacks {missing}.", folder=folder, missing=", ".join(missing)),
+            tr(
+                "M2-style annotations are these files: {annotation_files}.",
+                annotation_files=", ".join(ANNOTATION_FILES),
+            ),
         )
 
 
@@ -149,13 +155,19 @@ def _read_captions(path: Path) -> dict[int, Pair]:
     try:
         content = msgspec.json.decode(path.read_bytes(), type=_CaptionFile)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{path} is not a COCO caption file: {error}.", "Get it again from cocodataset.org.") from None
+        raise BadRequest(
+            tr("{path} is not a COCO caption file: {error}.", path=path, error=error),
+            tr("Get it again from cocodataset.org."),
+        ) from None
     except msgspec.DecodeError as error:
         raise BadRequest(
-            f"{path} is broken JSON: {error}.", "Its download may have been cut off; get it again."
+            tr("{path} is broken JSON: {error}.", path=path, error=error),
+            tr("Its download may have been cut off; get it again."),
         ) from None
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise BadRequest(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror), tr("Look at its permissions.")
+        ) from None
     return {entry.id: Pair(entry.image_id, entry.id, entry.caption) for entry in content.annotations}
 
 
@@ -173,23 +185,38 @@ def _read_ids(path: Path) -> list[int]:
     except (ValueError, EOFError) as error:
         # numpy raises ValueError for pickled objects as well as for text.
         raise BadRequest(
-            f"{path} is no plain NumPy array: {error}.", "It has to hold annotation ids as integers."
+            tr("{path} is no plain NumPy array: {error}.", path=path, error=error),
+            tr("It has to hold annotation ids as integers."),
         ) from None
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error}.", "Look at its permissions.") from None
+        raise BadRequest(
+            tr("{path} cannot be read: {error}.", path=path, error=error), tr("Look at its permissions.")
+        ) from None
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive of several arrays"
-        raise BadRequest(f"{path} holds {found}.", "It has to be one row of annotation ids, as integers.")
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else tr("an archive of several arrays")
+        raise BadRequest(
+            tr("{path} holds {found}.", path=path, found=found),
+            tr("It has to be one row of annotation ids, as integers."),
+        )
     return [int(number) for number in array.tolist()]
 
 
 def _refuse(path: Path, ids: list[int], absent: list[int], image_ids: set[int]) -> None:
     if sum(number in image_ids for number in ids) >= IMAGE_ID_SHARE * len(ids):
         raise BadRequest(
-            f"{path} holds image ids, and M2's files hold annotation ids (first: {ids[0]}).",
-            'List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.',
+            tr("{path} holds image ids, and M2's files hold annotation ids (first: {ids}).", path=path, ids=ids[0]),
+            tr('List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.'),
         )
     raise BadRequest(
-        f"{path} names {len(absent):,} of {len(ids):,} annotation ids that no caption has: {few(absent)}.",
-        f"The id files and {' / '.join(_CAPTION_FILES)} have to come from the same release.",
+        tr(
+            "{path} names {n:,} of {total:,} annotation ids that no caption has: {absent}.",
+            path=path,
+            n=len(absent),
+            total=len(ids),
+            absent=few(absent),
+        ),
+        tr(
+            "The id files and {caption_files} have to come from the same release.",
+            caption_files=" / ".join(_CAPTION_FILES),
+        ),
     )

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.images import ids_digest
 from fsgr_tui.features.ledger import Ledger, LedgerHeader
@@ -90,16 +91,23 @@ class FeatureBuild:
             MachineCannot: no space, no permission, or another writer.
         """
         if len(set(ids)) != len(ids):
-            raise BadRequest("The same image id occurs twice in the list of images.", "Give each image once.")
+            raise BadRequest(tr("The same image id occurs twice in the list of images."), tr("Give each image once."))
         if not ids:
-            raise BadRequest("There are no images to extract.", "Look at --image-root and --split.")
+            raise BadRequest(tr("There are no images to extract."), tr("Look at --image-root and --split."))
         paths = BuildPaths(final)
         if final.exists() and not overwrite:
-            raise BadRequest(f"{final} exists already.", "Use --overwrite to replace it, or another --output-path.")
+            raise BadRequest(
+                tr("{final} exists already.", final=final),
+                tr("Use --overwrite to replace it, or another --output-path."),
+            )
         if paths.unfinished and not (resume or overwrite):
             raise BadRequest(
-                f"An unfinished extraction lies at {paths.part} ({format_bytes(paths.part.stat().st_size)}).",
-                "Use --resume to go on with it, or --overwrite to start anew.",
+                tr(
+                    "An unfinished extraction lies at {part} ({size}).",
+                    part=paths.part,
+                    size=format_bytes(paths.part.stat().st_size),
+                ),
+                tr("Use --resume to go on with it, or --overwrite to start anew."),
             )
         try:
             ledger = Ledger(paths.ledger)
@@ -211,22 +219,37 @@ class FeatureBuild:
         self.commit()
         if missing := self.missing:
             raise FoundFaults(
-                f"{len(missing):,} of {len(self.ids):,} rows were never written to {self.paths.part}.",
-                "Start again with --resume.",
+                tr(
+                    "{n:,} of {total:,} rows were never written to {part}.",
+                    n=len(missing),
+                    total=len(self.ids),
+                    part=self.paths.part,
+                ),
+                tr("Start again with --resume."),
             )
         if not self._ledger.done:
             first_path, first_reason = next(iter(self._ledger.refused.values()))
             self.discard()
             raise FoundFaults(
-                f"None of the {len(self.ids):,} images could be read; the first: {first_path}: {first_reason}.",
-                "No file was made. Look at the images.",
+                tr(
+                    "None of the {n:,} images could be read; the first: {first_path}: {first_reason}.",
+                    n=len(self.ids),
+                    first_path=first_path,
+                    first_reason=first_reason,
+                ),
+                tr("No file was made. Look at the images."),
             )
         torn = self._rows_that_fail(tell)
         if torn:
             self._forget(torn)
             raise FoundFaults(
-                f"{len(torn):,} rows of {self.paths.part} changed on the disk after they were written (first: id {self.ids[torn[0]]}).",
-                "Start again with --resume; if it happens again, suspect the disk or the memory.",
+                tr(
+                    "{n:,} rows of {part} changed on the disk after they were written (first: id {ids}).",
+                    n=len(torn),
+                    part=self.paths.part,
+                    ids=self.ids[torn[0]],
+                ),
+                tr("Start again with --resume; if it happens again, suspect the disk or the memory."),
             )
         manifest = msgspec.structs.replace(
             self.manifest,
@@ -379,7 +402,8 @@ class FeatureBuild:
                 offset += len(chunk)
         if offset != header.first_offset:
             raise BadRequest(
-                f"{self.paths.head} is not the head of {self.paths.part}.", "Use --overwrite to start anew."
+                tr("{head} is not the head of {part}.", head=self.paths.head, part=self.paths.part),
+                tr("Use --overwrite to start anew."),
             )
         os.ftruncate(self.writer.fd, header.file_bytes)
         os.fsync(self.writer.fd)

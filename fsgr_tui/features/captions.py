@@ -17,6 +17,7 @@ import msgspec
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.features.annotations import Annotations, Pair, read_annotations
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ HELD_OUT = 20
 """Of a list without splits every so many-th image is validated with."""
 
 _SPLITS = {"train": "train", "restval": "train", "val": "dev", "dev": "dev", "validation": "dev", "test": "test"}
-_KINDS = (
+_KINDS = mark(
     "Known are: a folder of M2-style annotations; Karpathy's dataset_coco.json or dataset_flickr30k.json; COCO's "
     "captions_train*.json with captions_val*.json beside it; Flickr's .token, results.csv or captions.txt."
 )
@@ -37,7 +38,8 @@ class Captions(msgspec.Struct, frozen=True):
     Attributes:
         kind: of the source, in words.
         notices: what a person should know about how they were read.
-        other_ids: numbers of the same images that are no image ids (annotation ids, Karpathy's `imgid`), by their name.
+        other_ids: numbers of the same images that are no image ids (annotation ids, Karpathy's `imgid`), by their name, marked for
+            translation.
     """
 
     annotations: Annotations
@@ -60,7 +62,7 @@ class Captions(msgspec.Struct, frozen=True):
         found = set(here)
         for name, ids in self.other_ids.items():
             if len(found & ids) > len(found & self.image_ids) and len(found & ids) >= 0.9 * min(len(found), len(ids)):
-                return f"The ids there are {name}, not image ids."
+                return tr("The ids there are {name}, not image ids.", name=tr(name))
         return ""
 
 
@@ -101,7 +103,7 @@ def read_captions(path: Path) -> Captions:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise BadRequest(f"There are no captions at {path}: no annotation folder {path}.", _KINDS)
+        raise BadRequest(tr("There are no captions at {path}: no annotation folder {path}.", path=path), tr(_KINDS))
     if path.suffix == ".json":
         return _json(path)
     return _listed(path)
@@ -115,11 +117,19 @@ def _folder(path: Path) -> Captions:
         return _coco(train[0], _decoded(train[0], _Coco))
     if not train and not has_lists:
         inside = sorted(file.name for file in path.glob("*.json"))[:5]
-        here = f" (its JSON files: {', '.join(inside)})" if inside else ""
-        raise BadRequest(f"The annotation folder {path} holds no captions_train2014.json{here}.", _KINDS)
+        told = (
+            tr(
+                "The annotation folder {path} holds no captions_train2014.json (its JSON files: {names}).",
+                path=path,
+                names=", ".join(inside),
+            )
+            if inside
+            else tr("The annotation folder {path} holds no captions_train2014.json.", path=path)
+        )
+        raise BadRequest(told, tr(_KINDS))
     made = read_annotations(path)
     ids = frozenset(pair.annotation_id for pairs in (made.train, made.dev, made.test) for pair in pairs)
-    return Captions(made, "M2-style annotations", other_ids={"annotation (caption) ids": ids})
+    return Captions(made, tr("M2-style annotations"), other_ids={mark("annotation (caption) ids"): ids})
 
 
 def _json(path: Path) -> Captions:
@@ -128,7 +138,10 @@ def _json(path: Path) -> Captions:
         return _coco(path, _decoded(path, _Coco))
     if "images" in head:
         return _karpathy(path, _decoded(path, _Karpathy))
-    raise BadRequest(f"{path} holds no captions (its keys: {', '.join(list(head)[:6]) or 'none'}).", _KINDS)
+    raise BadRequest(
+        tr("{path} holds no captions (its keys: {head}).", path=path, head=", ".join(list(head)[:6]) or tr("none")),
+        tr(_KINDS),
+    )
 
 
 def _karpathy(path: Path, content: _Karpathy) -> Captions:
@@ -138,7 +151,13 @@ def _karpathy(path: Path, content: _Karpathy) -> Captions:
         split = _SPLITS.get(image.split)
         if split is None:
             raise BadRequest(
-                f"{path}: {image.filename} is of the split {image.split!r}.", f"Known are {', '.join(_SPLITS)}."
+                tr(
+                    "{path}: {filename} is of the split {split!r}.",
+                    path=path,
+                    filename=image.filename,
+                    split=image.split,
+                ),
+                tr("Known are {splits}.", splits=", ".join(_SPLITS)),
             )
         image_id = image.cocoid if image.cocoid is not None else coco.image_id(image.filename)
         if image_id is None:
@@ -149,14 +168,17 @@ def _karpathy(path: Path, content: _Karpathy) -> Captions:
             pairs[split].append(Pair(image_id, annotation, sentence.raw))
             number += 1
     if nameless:
-        raise BadRequest(f"{path}: the name {nameless} carries no image id.", f"The rule: {coco.ID_RULE}.")
+        raise BadRequest(
+            tr("{path}: the name {nameless} carries no image id.", path=path, nameless=nameless),
+            tr("The rule: {rule}.", rule=coco.ID_RULE),
+        )
     others = {
-        "Karpathy's running numbers (imgid)": frozenset(
+        mark("Karpathy's running numbers (imgid)"): frozenset(
             image.imgid for image in content.images if image.imgid is not None
         ),
-        "annotation (sentence) ids": frozenset(pair.annotation_id for split in pairs.values() for pair in split),
+        mark("annotation (sentence) ids"): frozenset(pair.annotation_id for split in pairs.values() for pair in split),
     }
-    return _made(path, pairs, "Karpathy's JSON", (), others)
+    return _made(path, pairs, tr("Karpathy's JSON"), (), others)
 
 
 def _coco(path: Path, content: _Coco) -> Captions:
@@ -165,12 +187,16 @@ def _coco(path: Path, content: _Coco) -> Captions:
     validation = _validation_of(path)
     if validation:
         pairs["dev"] = _coco_pairs(_decoded(validation, _Coco))
-        notices = (f"Trained on {path.name}, validated on {validation.name} beside it.",)
+        notices = (
+            tr("Trained on {train}, validated on {validation} beside it.", train=path.name, validation=validation.name),
+        )
     else:
         pairs, told = _held_out(pairs["train"])
         notices = (told,)
-    others = {"annotation (caption) ids": frozenset(pair.annotation_id for split in pairs.values() for pair in split)}
-    return _made(path, pairs, "COCO captions", notices, others)
+    others = {
+        mark("annotation (caption) ids"): frozenset(pair.annotation_id for split in pairs.values() for pair in split)
+    }
+    return _made(path, pairs, tr("COCO captions"), notices, others)
 
 
 def _coco_pairs(content: _Coco) -> list[Pair]:
@@ -188,15 +214,18 @@ def _listed(path: Path) -> Captions:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadRequest(f"{path} cannot be read as text: {error}.", _KINDS) from None
+        raise BadRequest(tr("{path} cannot be read as text: {error}.", path=path, error=error), tr(_KINDS)) from None
     pairs: dict[str, list[Pair]] = {"train": [], "dev": [], "test": []}
     has_splits = False
     for number, (line, name, split, caption) in enumerate(_rows(path, text)):
         image_id = coco.image_id(name)
         if image_id is None:
             raise BadRequest(
-                f"{path}, line {line}: the name {name!r} carries no image id.",
-                f"The rule: {coco.ID_RULE}. Where names carry none, give the captions as COCO's JSON, whose `images` name them.",
+                tr("{path}, line {line}: the name {name!r} carries no image id.", path=path, line=line, name=name),
+                tr(
+                    "The rule: {rule}. Where names carry none, give the captions as COCO's JSON, whose `images` name them.",
+                    rule=coco.ID_RULE,
+                ),
             )
         has_splits = has_splits or bool(split)
         pairs[_SPLITS.get(split, "train")].append(Pair(image_id, number, caption))
@@ -204,7 +233,7 @@ def _listed(path: Path) -> Captions:
     if not has_splits:
         pairs, told = _held_out(pairs["train"])
         notices = (told,)
-    return _made(path, pairs, "Flickr captions", notices, {})
+    return _made(path, pairs, tr("Flickr captions"), notices, {})
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, str, str, str]]:
@@ -223,7 +252,9 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, str, str, str]]:
     file_at = next((place[name] for name in ("filename", "image_name", "image") if name in place), None)
     text_at = next((place[name] for name in ("raw", "comment", "caption") if name in place), None)
     if file_at is None or text_at is None:
-        raise BadRequest(f"{path} is no list of captions (its first line: {first[:60]!r}).", _KINDS)
+        raise BadRequest(
+            tr("{path} is no list of captions (its first line: {first!r}).", path=path, first=first[:60]), tr(_KINDS)
+        )
     for row in table:
         if not row:
             continue
@@ -255,9 +286,11 @@ def _held_out(pairs: list[Pair]) -> tuple[dict[str, list[Pair]], str]:
     split: dict[str, list[Pair]] = {"train": [], "dev": [], "test": []}
     for pair in pairs:
         split["dev" if pair.image_id in held else "train"].append(pair)
-    return split, (
-        f"The captions name no splits: {len(held):,} images (one in {HELD_OUT}, by a digest of their ids) are held out to "
-        "validate with. Scores on them compare with no published split."
+    return split, tr(
+        "The captions name no splits: {n:,} images (one in {held_out}, by a digest of their ids) are held out to "
+        "validate with. Scores on them compare with no published split.",
+        n=len(held),
+        held_out=HELD_OUT,
     )
 
 
@@ -265,7 +298,7 @@ def _made(
     path: Path, pairs: dict[str, list[Pair]], kind: str, notices: tuple[str, ...], others: dict[str, frozenset[int]]
 ) -> Captions:
     if not pairs["train"]:
-        raise BadRequest(f"{path} holds no captions to train on.", _KINDS)
+        raise BadRequest(tr("{path} holds no captions to train on.", path=path), tr(_KINDS))
     made = Annotations(*(tuple(pairs[name]) for name in ("train", "dev", "test")))
     return Captions(made, kind, notices, others)
 
@@ -274,10 +307,13 @@ def _decoded(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{path} is no file of captions: {error}.", _KINDS) from None
+        raise BadRequest(tr("{path} is no file of captions: {error}.", path=path, error=error), tr(_KINDS)) from None
     except msgspec.DecodeError as error:
         raise BadRequest(
-            f"{path} is broken JSON: {error}.", "Its download may have been cut off; get it again."
+            tr("{path} is broken JSON: {error}.", path=path, error=error),
+            tr("Its download may have been cut off; get it again."),
         ) from None
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise BadRequest(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror), tr("Look at its permissions.")
+        ) from None

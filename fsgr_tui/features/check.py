@@ -14,20 +14,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fsgr_tui.core.language import mark, tr, trn
+from fsgr_tui.core.units import few
 from fsgr_tui.features.checkable import Checkable, open_checkable, open_class_tokens
 from fsgr_tui.features.images import ids_digest
-from fsgr_tui.features.manifest import IDENTITY, Manifest, short_value
+from fsgr_tui.features.manifest import FIELD_WORDS, IDENTITY, Manifest, short_value
 from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
 from fsgr_tui.features.reader import FeatureFile
 from fsgr_tui.features.shapes import known_shape, shape_fault
-from fsgr_tui.features.values import CheckRow, Judgement, RowValues, few
+from fsgr_tui.features.values import SAME, CheckRow, Judgement, RowValues, few_ids
 
 CHECK_SCHEMA = "fsgr-tui/check/1"
 SAMPLE_ROWS = 1000
 MINOR = frozenset({"precision", "decoder"})
 """Arithmetic and decoder shift the last digits; everything else makes other features."""
 
-UNTOLD = "same features"
+UNTOLD = mark("same features")
 """The row about what a file without manifest does not tell."""
 Tell = Callable[[int, int], None]
 
@@ -130,9 +132,11 @@ def check_file(
     if class_tokens is not None:
         class_tokens.close()
     bad = [row for row in rows if row.judgement == "bad"]
-    depth = f"quick: {len(chosen):,} of {len(ids):,} rows, chosen at random"
+    depth = tr("quick: {rows:,} of {total:,} rows, chosen at random", rows=len(chosen), total=len(ids))
     if deep or len(chosen) == len(ids):
-        depth = "deep: every row" if deep else f"quick: all {len(ids):,} rows, without their checksums"
+        depth = (
+            tr("deep: every row") if deep else tr("quick: all {total:,} rows, without their checksums", total=len(ids))
+        )
     return CheckReport(
         path=str(path),
         good=not bad,
@@ -150,26 +154,26 @@ def check_file(
 def _headline(file: Checkable, bad: Sequence[CheckRow]) -> str:
     shape = " x ".join(map(str, file.row_shape))
     if not bad:
-        return f"good: {len(file):,} images, {shape} {file.dtype.name}"
+        return tr("good: {n:,} images, {shape} {name}", n=len(file), shape=shape, name=file.dtype.name)
     return faults_in_words(bad)
 
 
 def faults_in_words(bad: Sequence[CheckRow]) -> str:
     """The verdict on a file with faults, in one line."""
-    told = "; ".join((row.detail or row.what).rstrip(".") for row in bad)
-    return f"{len(bad)} fault{'s' if len(bad) > 1 else ''}: {told}."
+    told = "; ".join((row.detail or row.label).rstrip(".。") for row in bad)
+    return trn("{count} fault: {told}.", "{count} faults: {told}.", len(bad), told=told)
 
 
 def _layout_row(file: Checkable) -> CheckRow:
     layout = file.layout
     found = layout.words
     if isinstance(file, FeatureFile):
-        found += f", keys like {file.ids[0]}_{layout.suffix}"
+        found = tr("{layout}, keys like {key}", layout=found, key=f"{file.ids[0]}_{layout.suffix}")
     if layout.contiguous:
-        return CheckRow("layout", "contiguous", found, "ok")
+        return CheckRow(mark("layout"), "contiguous", found, "ok")
     return CheckRow(
-        "layout", "contiguous", found, "note",
-        "Usable, but random reads are slow; `fsgr-tui extract` writes files that read 10-60 times faster.",
+        mark("layout"), "contiguous", found, "note",
+        tr("Usable, but random reads are slow; `fsgr-tui extract` writes files that read 10-60 times faster."),
     )  # fmt: skip
 
 
@@ -179,53 +183,67 @@ def _shape_row(file: Checkable) -> CheckRow:
     if manifest is not None:
         promised = manifest.row_shape
         judgement: Judgement = "ok" if found == promised else "bad"
-        detail = "" if found == promised else "The rows are not what the manifest promises."
+        detail = "" if found == promised else tr("The rows are not what the manifest promises.")
         return CheckRow(
-            "shape", f"{' x '.join(map(str, promised))} (manifest)", " x ".join(map(str, found)), judgement, detail
+            mark("shape"),
+            tr("{promised} (manifest)", promised=" x ".join(map(str, promised))),
+            " x ".join(map(str, found)),
+            judgement,
+            detail,
         )
     if file.layout.suffix == "features":
-        return CheckRow("shape", "regions x width", " x ".join(map(str, found)), "ok" if len(found) == 2 else "bad")
+        return CheckRow(
+            mark("shape"), tr("regions x width"), " x ".join(map(str, found)), "ok" if len(found) == 2 else "bad"
+        )
     reason = shape_fault(found)
     known = known_shape(found)
     return CheckRow(
-        "shape", "tokens x width of a CLIP grid", " x ".join(map(str, found)) + (f" ({known})" if known else ""),
-        "bad" if reason else "ok" if known else "note", reason or ("" if known else "No grid of a known CLIP tower."),
+        mark("shape"), tr("tokens x width of a CLIP grid"), " x ".join(map(str, found)) + (f" ({known})" if known else ""),
+        "bad" if reason else "ok" if known else "note", reason or ("" if known else tr("No grid of a known CLIP tower.")),
     )  # fmt: skip
 
 
 def _dtype_row(file: Checkable) -> CheckRow:
     name = file.dtype.name
-    wanted = file.manifest.dtype if file.manifest else "float16 or float32"
+    wanted = file.manifest.dtype if file.manifest else tr("float16 or float32")
     good = name == wanted if file.manifest else name in ("float16", "float32")
     return CheckRow(
-        "dtype", wanted, name, "ok" if good else "bad", "" if good else f"{name} is not what training code reads."
+        mark("dtype"),
+        wanted,
+        name,
+        "ok" if good else "bad",
+        "" if good else tr("{name} is not what training code reads.", name=name),
     )
 
 
 def _count_rows(file: Checkable) -> list[CheckRow]:
     manifest = file.manifest
     if manifest is None:
-        return [CheckRow("images", "-", f"{len(file):,}", "ok")]
+        return [CheckRow(mark("images"), "-", f"{len(file):,}", "ok")]
     rows = [
         CheckRow(
-            "images", f"{manifest.images:,} (manifest)", f"{len(file):,}", "ok" if manifest.images == len(file) else "bad",
-            "" if manifest.images == len(file) else "Keys were removed or added after the file was published.",
+            mark("images"), tr("{images:,} (manifest)", images=manifest.images), f"{len(file):,}", "ok" if manifest.images == len(file) else "bad",
+            "" if manifest.images == len(file) else tr("Keys were removed or added after the file was published."),
         )
     ]  # fmt: skip
     if manifest.refused:
         rows.append(
             CheckRow(
-                "refused images",
+                mark("refused images"),
                 "0",
                 f"{manifest.refused:,}",
                 "note",
-                "They have no key; extract with --resume once they are mended.",
+                tr("They have no key; extract with --resume once they are mended."),
             )
         )
     elif manifest.ids_sha256 and manifest.ids_sha256 != ids_digest(file.ids.tolist()):
         rows.append(
             CheckRow(
-                "id list", "digest of the manifest", "another", "bad", "The ids are not those that were extracted."
+                mark("id list"),
+                tr("digest of the manifest"),
+                tr("another"),
+                "bad",
+                tr("The ids are not those that were extracted."),
             )
         )
     return rows
@@ -238,20 +256,30 @@ def _id_rows(file: Checkable, expected: Expected) -> tuple[list[CheckRow], list[
     missing, extra = sorted(expected.ids - here), sorted(here - expected.ids)
     if missing and expected.annotation_ids and len(here & expected.annotation_ids) > len(here & expected.ids):
         row = CheckRow(
-            "ids", f"image ids ({expected.source})", f"{len(here & expected.annotation_ids):,} of {len(here):,} are annotation ids",
-            "bad", "The keys are annotation (caption) ids, not image ids.",
+            mark("ids"), tr("image ids ({source})", source=expected.source), tr("{n:,} of {total:,} are annotation ids", n=len(here & expected.annotation_ids), total=len(here)),
+            "bad", tr("The keys are annotation (caption) ids, not image ids."),
         )  # fmt: skip
         return [row], missing, extra
     # Not one in common is no gap, but another kind of id, or another data set.
-    hint = "" if here & expected.ids else " No id is the same: other images, or annotation ids? --annotations tells."
+    told = tr("Without features: {ids}.", ids=few_ids(missing)) if missing else ""
+    if missing and not here & expected.ids:
+        told = tr("{told} No id is the same: other images, or annotation ids? --annotations tells.", told=told)
     rows = [
         CheckRow(
-            "missing ids", f"0 of {len(expected.ids):,} ({expected.source})", f"{len(missing):,}", "bad" if missing else "ok",
-            f"Without features: {few(missing)}.{hint}" if missing else "",
+            mark("missing ids"), tr("0 of {n:,} ({source})", n=len(expected.ids), source=expected.source), f"{len(missing):,}", "bad" if missing else "ok",
+            told,
         )
     ]  # fmt: skip
     if extra:
-        rows.append(CheckRow("extra ids", "0", f"{len(extra):,}", "note", f"Not in {expected.source}: {few(extra)}."))
+        rows.append(
+            CheckRow(
+                mark("extra ids"),
+                "0",
+                f"{len(extra):,}",
+                "note",
+                tr("Not in {source}: {extra}.", source=expected.source, extra=few_ids(extra)),
+            )
+        )
     return rows, missing, extra
 
 
@@ -266,17 +294,17 @@ def _shapes_row(path: Path, file: Checkable, ids: Sequence[int], *, regions: boo
             kinds[data.dtype.str.lstrip("<>=|")] += 1
     rows = []
     if len(kinds) > 1:
-        told = "; ".join(f"{count:,} of {np.dtype(kind).name}" for kind, count in kinds.most_common(5))
-        rows.append(CheckRow("types", "one", str(len(kinds)), "bad", f"Mixed types: {told}."))
+        told = "; ".join(tr("{n:,} of {kind}", n=n, kind=np.dtype(kind).name) for kind, n in kinds.most_common(5))
+        rows.append(CheckRow(mark("types"), tr("one"), str(len(kinds)), "bad", tr("Mixed types: {told}.", told=told)))
     if len(shapes) == 1:
         return rows
     widths = {shape[1:] for shape in shapes}
     if regions and len(widths) == 1:
         counts = [shape[0] for shape in shapes]
-        found = f"{min(counts)} to {max(counts)} x {next(iter(widths))[0]}"
-        return [*rows, CheckRow("shapes", "regions x width", found, "ok")]
-    told = "; ".join(f"{count:,} of {shape}" for shape, count in shapes.most_common(5))
-    return [*rows, CheckRow("shapes", "one", str(len(shapes)), "bad", f"Mixed shapes: {told}.")]
+        found = tr("{least} to {most} x {width}", least=min(counts), most=max(counts), width=next(iter(widths))[0])
+        return [*rows, CheckRow(mark("shapes"), tr("regions x width"), found, "ok")]
+    told = "; ".join(tr("{n:,} of {kind}", n=n, kind=shape) for shape, n in shapes.most_common(5))
+    return [*rows, CheckRow(mark("shapes"), tr("one"), str(len(shapes)), "bad", tr("Mixed shapes: {told}.", told=told))]
 
 
 def _key_rows(file: Checkable) -> list[CheckRow]:
@@ -284,16 +312,21 @@ def _key_rows(file: Checkable) -> list[CheckRow]:
     layout = file.layout
     rows = []
     if layout.duplicate_ids:
-        detail = f"Several keys carry the same id: {few(layout.duplicate_ids)}."
-        rows.append(CheckRow("duplicate ids", "0", f"{len(layout.duplicate_ids):,}", "bad", detail))
+        detail = tr("Several keys carry the same id: {duplicate_ids}.", duplicate_ids=few_ids(layout.duplicate_ids))
+        rows.append(CheckRow(mark("duplicate ids"), "0", f"{len(layout.duplicate_ids):,}", "bad", detail))
     if layout.padded_keys:
-        detail = f"The field's loaders ask for ids without leading zeros; here is {layout.padded_keys[0]}."
-        rows.append(CheckRow("padded keys", "0", f"{len(layout.padded_keys):,}", "bad", detail))
+        detail = tr(
+            "The field's loaders ask for ids without leading zeros; here is {padded_keys}.",
+            padded_keys=layout.padded_keys[0],
+        )
+        rows.append(CheckRow(mark("padded keys"), "0", f"{len(layout.padded_keys):,}", "bad", detail))
     if layout.other_keys:
         kinds = Counter(key.rpartition("_")[2] if key[:1].isdigit() else key for key in layout.other_keys)
         found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
         told = next((name for name, marks in _ORIGINS if marks <= kinds.keys() | {layout.suffix}), "")
-        rows.append(CheckRow("other keys", "-", found, "ok", f"As {told} writes them." if told else ""))
+        rows.append(
+            CheckRow(mark("other keys"), "-", found, "ok", tr("As {told} writes them.", told=told) if told else "")
+        )
     return rows
 
 
@@ -308,11 +341,19 @@ def _source_rows(file: Checkable) -> list[CheckRow]:
         return []
     gone = [path for path in elsewhere if not Path(path).exists()]
     detail = (
-        f"The data lies in other files, of which {len(gone):,} are gone: {gone[0]}{', ...' if len(gone) > 1 else ''}."
+        tr("The data lies in other files, of which {n:,} are gone: {gone}.", n=len(gone), gone=few(gone, 1))
         if gone
-        else "The data lies in other files; keep them together."
+        else tr("The data lies in other files; keep them together.")
     )
-    return [CheckRow("data in this file", "yes", f"no: in {len(elsewhere)} others", "bad" if gone else "note", detail)]
+    return [
+        CheckRow(
+            mark("data in this file"),
+            tr("yes"),
+            tr("no: in {n} others", n=len(elsewhere)),
+            "bad" if gone else "note",
+            detail,
+        )
+    ]
 
 
 def _class_tokens(file: Checkable) -> tuple[Checkable | None, list[CheckRow]]:
@@ -320,18 +361,24 @@ def _class_tokens(file: Checkable) -> tuple[Checkable | None, list[CheckRow]]:
     width = file.manifest.global_width if file.manifest else 0
     if not width:
         return None, []
-    expected = f"{len(file):,} of width {width}"
+    expected = tr("{n:,} of width {width}", n=len(file), width=width)
     try:
         tokens = open_class_tokens(file)
     except NotAFeatureFile:
-        return None, [CheckRow("class token keys", expected, "none", "bad", "The manifest promises class tokens.")]
+        return None, [
+            CheckRow(mark("class token keys"), expected, tr("none"), "bad", tr("The manifest promises class tokens."))
+        ]
     if tokens.row_shape == (width,) and tokens.layout.uniform and np.array_equal(tokens.ids, file.ids):
-        return tokens, [CheckRow("class token keys", expected, f"{len(tokens):,}", "ok")]
+        return tokens, [CheckRow(mark("class token keys"), expected, f"{len(tokens):,}", "ok")]
     tokens.close()
     absent = sorted(set(file.ids.tolist()) - set(tokens.ids.tolist()))
-    detail = f"Without one: images {few(absent)}." if absent else "They are not what the manifest promises."
-    found = f"{len(tokens):,} of width {tokens.row_shape[-1] if tokens.row_shape else 0}"
-    return None, [CheckRow("class token keys", expected, found, "bad", detail)]
+    detail = (
+        tr("Without one: images {absent}.", absent=few_ids(absent))
+        if absent
+        else tr("They are not what the manifest promises.")
+    )
+    found = tr("{n:,} of width {width}", n=len(tokens), width=tokens.row_shape[-1] if tokens.row_shape else 0)
+    return None, [CheckRow(mark("class token keys"), expected, found, "bad", detail)]
 
 
 def _converted_rows(file: Checkable) -> list[CheckRow]:
@@ -340,37 +387,48 @@ def _converted_rows(file: Checkable) -> list[CheckRow]:
     if not before:
         return []
     lost = "float16" in before and file.dtype.name != "float16"
-    detail = "Its values are as exact as float16, whatever the type says." if lost else ""
-    return [CheckRow("converted from", "-", " -> ".join((*before, file.dtype.name)), "note" if lost else "ok", detail)]
+    detail = tr("Its values are as exact as float16, whatever the type says.") if lost else ""
+    return [
+        CheckRow(mark("converted from"), "-", " -> ".join((*before, file.dtype.name)), "note" if lost else "ok", detail)
+    ]
 
 
 def _manifest_row(file: Checkable) -> CheckRow:
     manifest = file.manifest
     if manifest is None:
         return CheckRow(
-            "manifest", "how it was made", "none", "note",
-            "Made by another program: model, weights, activation and preprocessing cannot be told from the file.",
+            mark("manifest"), tr("how it was made"), tr("none"), "note",
+            tr("Made by another program: model, weights, activation and preprocessing cannot be told from the file."),
         )  # fmt: skip
     if manifest.stage == "pixels":
         return CheckRow(
-            "manifest", "how it was made", f"{manifest.image_px} px {manifest.resize}, by {manifest.decoder}", "ok"
+            mark("manifest"),
+            tr("how it was made"),
+            tr(
+                "{image_px} px {resize}, by {decoder}",
+                image_px=manifest.image_px,
+                resize=manifest.resize,
+                decoder=manifest.decoder,
+            ),
+            "ok",
         )
+    pooling = tr("pooling {how}", how=manifest.pooling)
     weights = f"{manifest.weights}, sha256 {manifest.weights_sha256[:12]}"
     found = (
         f"{manifest.clip_model} ({weights}), {manifest.activation}, {manifest.image_px} px {manifest.resize}, "
-        f"{manifest.stage}, pooling {manifest.pooling}, {manifest.precision}"
+        f"{manifest.stage}, {pooling}, {manifest.precision}"
     )
     if manifest.preprocess_difference:
         found += f"; {manifest.preprocess_difference}"
     if manifest.weights.startswith("random:"):
         return CheckRow(
-            "manifest",
-            "trained weights",
+            mark("manifest"),
+            tr("trained weights"),
             found,
             "note",
-            "The weights are random: fit for trying things out, not for training.",
+            tr("The weights are random: fit for trying things out, not for training."),
         )
-    return CheckRow("manifest", "how it was made", found, "ok")
+    return CheckRow(mark("manifest"), tr("how it was made"), found, "ok")
 
 
 def _same_rows(file: Checkable, expected: Expected) -> list[CheckRow]:
@@ -380,8 +438,8 @@ def _same_rows(file: Checkable, expected: Expected) -> list[CheckRow]:
     ours = file.manifest.identity() if file.manifest else _seen(file)
     rows = []
     if untold := [name for name in IDENTITY if name in expected.identity and name not in ours]:
-        detail = f"Without a manifest nobody can tell: {', '.join(untold)}."
-        rows.append(CheckRow(UNTOLD, expected.identity_source, "no manifest", "bad", detail))
+        detail = tr("Without a manifest nobody can tell: {untold}.", untold=", ".join(untold))
+        rows.append(CheckRow(UNTOLD, expected.identity_source, tr("no manifest"), "bad", detail))
     for name in IDENTITY:
         if name not in expected.identity or name not in ours:
             continue
@@ -390,10 +448,12 @@ def _same_rows(file: Checkable, expected: Expected) -> list[CheckRow]:
         # Class tokens that nobody asked for do no harm.
         more = name == "global_width" and not wanted
         judgement: Judgement = "ok" if same else "note" if more or name in expected.minor else "bad"
-        detail = "" if same else f"{name} differs from {expected.identity_source}."
-        rows.append(
-            CheckRow(f"same {name.replace('_', ' ')}", short_value(wanted), short_value(found), judgement, detail)
+        detail = (
+            ""
+            if same
+            else tr("{name} differs from {identity_source}.", name=name, identity_source=expected.identity_source)
         )
+        rows.append(CheckRow(f"{SAME}{FIELD_WORDS[name]}", short_value(wanted), short_value(found), judgement, detail))
     return rows
 
 

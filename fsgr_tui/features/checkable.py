@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.features.formats import catalogue
 from fsgr_tui.features.formats.packed import PackedRows, is_packed
 from fsgr_tui.features.formats.rows import Rows
@@ -96,8 +97,8 @@ def open_checkable(path: Path) -> Checkable:
     """
     if path.name.endswith(".part") and path.with_name(path.name.removesuffix(".part") + ".ledger").exists():
         raise NotAFeatureFile(
-            f"{path} is an unfinished extraction: rows that are not done read as zeros.",
-            "Finish it with `fsgr-tui extract --resume`, then check the file.",
+            tr("{path} is an unfinished extraction: rows that are not done read as zeros.", path=path),
+            tr("Finish it with `fsgr-tui extract --resume`, then check the file."),
         )
     if path.is_dir() or _holds_one_array(path):
         return _Converted(path, *_rows(path))
@@ -127,7 +128,7 @@ def open_class_tokens(file: Checkable) -> Checkable:
     if not isinstance(file, _Converted):
         return FeatureFile(file.path, GLOBAL)
     if not file.rows.content.global_width:
-        raise NotAFeatureFile(f"{file.path} has no class tokens.", "Convert it again.")
+        raise NotAFeatureFile(tr("{path} has no class tokens.", path=file.path), tr("Convert it again."))
     return _ClassTokens(file.path, file.rows, file.layout)
 
 
@@ -140,12 +141,16 @@ def _rows(path: Path) -> tuple[Rows, Layout]:
     name = catalogue.source_format(path)
     if name == "pt":
         raise BadRequest(
-            f"{path} holds tensor files, which are not checked as they are.",
-            f"Convert them and check that: fsgr-tui convert {path} {path.with_suffix('.hdf5').name}",
+            tr("{path} holds tensor files, which are not checked as they are.", path=path),
+            tr(
+                "Convert them and check that: fsgr-tui convert {path} {name}",
+                path=path,
+                name=path.with_suffix(".hdf5").name,
+            ),
         )
     rows = catalogue.FORMATS[name].open(path)
     content = rows.content
     suffix = content.manifest.suffix if content.manifest else "grids"
-    kept_as = {"packed": "one array for all images", "lmdb": "LMDB", "npz": "a file per image"}[name]
+    kept_as = {"packed": mark("one array for all images"), "lmdb": "LMDB", "npz": mark("a file per image")}[name]
     layout = Layout(suffix, contiguous=True, shape=content.row_shape, dtype=content.dtype, kept_as=kept_as)
     return rows, rows.layout(layout) if isinstance(rows, PackedRows) else layout

@@ -18,7 +18,7 @@ from fsgr_tui.features.agreement import ComparisonRow, class_token_rows, explana
 from fsgr_tui.features.checkable import Checkable, open_checkable
 from fsgr_tui.features.distances import Distances, Tell, measure
 from fsgr_tui.features.manifest import FIELD_WORDS, differences, short_value
-from fsgr_tui.features.values import few
+from fsgr_tui.features.values import few_ids
 
 COMPARE_SCHEMA = "fsgr-tui/compare-features/1"
 SAMPLE_ROWS = 1000
@@ -183,8 +183,8 @@ def _id_rows(
         return [ComparisonRow(mark("images"), images_a, images_b, "differs", detail)]
     if not only_a and not only_b:
         return [ComparisonRow(mark("images"), images_a, images_b, "same")]
-    told = [tr("Only in A: {ids}.", ids=few(only_a))] if only_a else []
-    told += [tr("Only in B: {ids}.", ids=few(only_b))] if only_b else []
+    told = [tr("Only in A: {ids}.", ids=few_ids(only_a))] if only_a else []
+    told += [tr("Only in B: {ids}.", ids=few_ids(only_b))] if only_b else []
     return [
         ComparisonRow(mark("images"), images_a, images_b, "note"),
         ComparisonRow(mark("only here"), f"{len(only_a):,}", f"{len(only_b):,}", "note", " ".join(told)),

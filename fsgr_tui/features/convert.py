@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.extraction import FormatName
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.draft import Draft
 from fsgr_tui.features.formats.rows import Content, Format, Rows
 from fsgr_tui.features.images import ids_digest
@@ -120,15 +121,26 @@ def _wanted(content: Content, job: Conversion, events: EventWriter) -> Content:
     manifest = content.manifest
     dtype = job.dtype or content.dtype
     if np.dtype(content.dtype).kind not in "fiu":
-        raise FoundFaults(f"{job.source} holds {content.dtype}, not numbers.", "Look whether this is the right file.")
+        raise FoundFaults(
+            tr("{source} holds {dtype}, not numbers.", source=job.source, dtype=content.dtype),
+            tr("Look whether this is the right file."),
+        )
     if dtype != content.dtype and np.dtype(content.dtype).kind != "f":
-        raise BadRequest(f"{job.source} holds {content.dtype}, which --dtype cannot change.", "Leave --dtype out.")
+        raise BadRequest(
+            tr("{source} holds {dtype}, which --dtype cannot change.", source=job.source, dtype=content.dtype),
+            tr("Leave --dtype out."),
+        )
     if manifest is None:
         return msgspec.structs.replace(content, dtype=dtype)
     _require_as_promised(content, manifest, job.source)
     if manifest.images and manifest.images != len(content.ids):
         events.warning(
-            f"The manifest of {job.source} counts {manifest.images:,} images, {len(content.ids):,} are there."
+            tr(
+                "The manifest of {source} counts {images:,} images, {n:,} are there.",
+                source=job.source,
+                images=manifest.images,
+                n=len(content.ids),
+            )
         )
     # The type is part of a file's identity; that it came by conversion must be seen later.
     changed = dtype != content.dtype
@@ -150,13 +162,26 @@ def _require_as_promised(content: Content, manifest: Manifest, source: Path) -> 
     promised = (manifest.row_shape, manifest.dtype)
     if promised != (content.row_shape, content.dtype):
         raise FoundFaults(
-            f"The rows of {source} are {content.row_shape} {content.dtype}, its manifest promises {promised[0]} {promised[1]}.",
-            "Look at it with `fsgr-tui check`.",
+            tr(
+                "The rows of {source} are {row_shape} {dtype}, its manifest promises {promised} {promised2}.",
+                source=source,
+                row_shape=content.row_shape,
+                dtype=content.dtype,
+                promised=promised[0],
+                promised2=promised[1],
+            ),
+            tr("Look at it with `fsgr-tui check`."),
         )
     if manifest.global_width != content.global_width:
         raise FoundFaults(
-            f"The manifest of {source} promises class tokens of {manifest.global_width} channels, and {content.global_width or 'none'} are there.",
-            "Look at it with `fsgr-tui check`.",
+            tr(
+                "The manifest of {source} promises class tokens of {global_width} channels, and {global_width2} are "
+                "there.",
+                source=source,
+                global_width=manifest.global_width,
+                global_width2=content.global_width or tr("none"),
+            ),
+            tr("Look at it with `fsgr-tui check`."),
         )
 
 
@@ -200,8 +225,12 @@ def _verified(
             if different:
                 bad = min(different)
                 raise FoundFaults(
-                    f"{job.target}: image {ids[bad]} did not come back as it was written; nothing was published.",
-                    "Convert again; if it happens again, suspect the disk or the memory.",
+                    tr(
+                        "{target}: image {ids} did not come back as it was written; nothing was published.",
+                        target=job.target,
+                        ids=ids[bad],
+                    ),
+                    tr("Convert again; if it happens again, suspect the disk or the memory."),
                 )
     return True
 
@@ -244,8 +273,15 @@ def _cast(values: NDArray[np.generic], dtype: str, ids: Sequence[int], source: P
         row = int(np.flatnonzero(burst.reshape(len(ids), -1).any(1))[0])
         largest = float(np.max(np.abs(values[row], where=np.isfinite(values[row]), out=np.zeros_like(values[row]))))
         raise FoundFaults(
-            f"{source}: image {ids[row]} holds {largest:.6g}, which {dtype} cannot (its largest is {float(np.finfo(dtype).max):g}).",
-            f"Keep {values.dtype.name}: leave --dtype out.",
+            tr(
+                "{source}: image {ids} holds {largest:.6g}, which {dtype} cannot (its largest is {float:g}).",
+                source=source,
+                ids=ids[row],
+                largest=largest,
+                dtype=dtype,
+                float=float(np.finfo(dtype).max),
+            ),
+            tr("Keep {name}: leave --dtype out.", name=values.dtype.name),
         )
     return cast
 
@@ -261,8 +297,12 @@ def _require_sound(rows: Rows, ids: Sequence[int], arrays: Sequence[NDArray[np.g
             found = zlib.crc32(np.ascontiguousarray(array[number]).data.cast("B"), found)
         if found != known:
             raise FoundFaults(
-                f"{source}: image {image_id} does not hold its checksum: it changed since it was written.",
-                "`fsgr-tui check --deep` lists all such images; extract them again.",
+                tr(
+                    "{source}: image {image_id} does not hold its checksum: it changed since it was written.",
+                    source=source,
+                    image_id=image_id,
+                ),
+                tr("`fsgr-tui check --deep` lists all such images; extract them again."),
             )
 
 
@@ -270,8 +310,12 @@ def _require_same_content(found: Content, wanted: Content, target: Path) -> None
     names = [name for name in Content.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
     if names:
         raise FoundFaults(
-            f"{target}: {' and '.join(names)} did not come back as written; nothing was published.",
-            "Convert again; if it happens again, report it.",
+            tr(
+                "{target}: {names} did not come back as written; nothing was published.",
+                target=target,
+                names=" and ".join(names),
+            ),
+            tr("Convert again; if it happens again, report it."),
         )
 
 
@@ -297,7 +341,7 @@ def _writing(target: Path) -> Iterator[None]:
         if known is None:
             raise
         what = disk_problem(target, known).what
-        raise MachineCannot(what, "Nothing was changed at the target; mend this and convert again.") from None
+        raise MachineCannot(what, tr("Nothing was changed at the target; mend this and convert again.")) from None
 
 
 def _target_side(job: Conversion) -> Side:

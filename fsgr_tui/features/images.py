@@ -14,6 +14,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import tr
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -44,6 +45,9 @@ def read_image_list(path: Path) -> tuple[Image, ...]:
     for record in records:
         number, tab, name = record.partition(b"\t")
         if not tab or not number.isdigit():
-            raise BadRequest(f"{path} is not an image list.", "It is written by `fsgr-tui extract`; start that again.")
+            raise BadRequest(
+                tr("{path} is not an image list.", path=path),
+                tr("It is written by `fsgr-tui extract`; start that again."),
+            )
         images.append(Image(int(number), os.fsdecode(name)))
     return tuple(images)

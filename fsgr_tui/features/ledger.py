@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.language import tr
 
 LEDGER_VERSION = 1
 _HEADER_MOST_BYTES = 1 << 20
@@ -103,7 +104,8 @@ class Ledger:
         text = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
         if text and text[:1] not in b"0123456789abcdef":
             raise BadRequest(
-                f"{self.path} is not a ledger of fsgr-tui.", "Move it away, or choose another --output-path."
+                tr("{path} is not a ledger of fsgr-tui.", path=self.path),
+                tr("Move it away, or choose another --output-path."),
             )
         sound_bytes = 0
         for record, end in _sound_records(text):
@@ -199,21 +201,31 @@ def _lock_problem(path: Path, error: OSError) -> MachineCannot:
     target = str(path).removesuffix(".ledger")
     if error.errno in NO_LOCKS_ERRNOS:
         return MachineCannot(
-            f"The file system of {path.parent} has no file locks ({error.strerror}), so two writers could not be told apart.",
-            "Write to a local disk and copy the finished file. (Reading there works with HDF5_USE_FILE_LOCKING=FALSE.)",
+            tr(
+                "The file system of {parent} has no file locks ({reason}), so two writers could not be told apart.",
+                parent=path.parent,
+                reason=error.strerror,
+            ),
+            tr(
+                "Write to a local disk and copy the finished file. (Reading there works with "
+                "HDF5_USE_FILE_LOCKING=FALSE.)"
+            ),
         )
     if error.errno not in (errno.EAGAIN, errno.EACCES):
-        return MachineCannot(f"{path} cannot be locked: {error.strerror}.", "Look at the file system's state.")
+        return MachineCannot(
+            tr("{path} cannot be locked: {reason}.", path=path, reason=error.strerror),
+            tr("Look at the file system's state."),
+        )
     return MachineCannot(
-        f"{target} is being written by another process ({_holder(path)}).",
-        "Wait for it, or stop it, and start again with --resume.",
+        tr("{target} is being written by another process ({holder}).", target=target, holder=_holder(path)),
+        tr("Wait for it, or stop it, and start again with --resume."),
     )
 
 
 def _holder(path: Path) -> str:
     opened = [record["opened"] for record, _ in _sound_records(path.read_bytes()) if "opened" in record]
     if not opened:
-        return "process not known yet"
+        return tr("process not known yet")
     last = opened[-1]
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))
-    return f"pid {last['pid']} on {last['host']}, since {since}"
+    return tr("pid {pid} on {host}, since {since}", pid=last["pid"], host=last["host"], since=since)

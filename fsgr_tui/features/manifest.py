@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core.errors import FoundFaults
-from fsgr_tui.core.language import mark
+from fsgr_tui.core.language import mark, tr
 
 FORMAT_VERSION = 1
 
@@ -184,8 +184,12 @@ def read_manifest(file: h5py.File) -> Manifest | None:
         return msgspec.convert(values, Manifest)
     except msgspec.ValidationError as error:
         raise FoundFaults(
-            f"The attributes of {file.filename} are no manifest that this version knows: {error}.",
-            "Another program or a newer fsgr-tui wrote them; get the file again, or use a newer version.",
+            tr(
+                "The attributes of {filename} are no manifest that this version knows: {error}.",
+                filename=file.filename,
+                error=error,
+            ),
+            tr("Another program or a newer fsgr-tui wrote them; get the file again, or use a newer version."),
         ) from None
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest, Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.features.build import FeatureBuild, Tell
 from fsgr_tui.features.manifest import Manifest, differences, read_manifest, read_refused
 from fsgr_tui.features.opening import open_hdf5
 from fsgr_tui.features.reader import FeatureFile
 
-_ORDER = "The new file comes first: fsgr-tui merge TARGET SHARD SHARD ..."
+_ORDER = mark("The new file comes first: fsgr-tui merge TARGET SHARD SHARD ...")
 
 
 def merge_files(
@@ -72,15 +73,18 @@ def missing_shards(sources: Sequence[Path]) -> tuple[str, ...]:
 def _require_new(target: Path, sources: Sequence[Path], *, may_exist: bool) -> None:
     """Refuse a target that is a shard itself: it was meant as a source, and replacing it would lose its rows."""
     if target.resolve() in {source.resolve() for source in sources}:
-        raise BadRequest(f"{target} is both the target and a shard.", _ORDER)
+        raise BadRequest(tr("{target} is both the target and a shard.", target=target), tr(_ORDER))
     if not target.exists():
         if any(not source.exists() for source in sources[-1:]) and len(sources) > 1:
-            raise BadRequest(f"There is no shard {sources[-1]}.", _ORDER)
+            raise BadRequest(tr("There is no shard {shard}.", shard=sources[-1]), tr(_ORDER))
         return
     if _shard(target) is not None:
-        raise BadRequest(f"{target} is a shard itself, so nothing is merged into it.", _ORDER)
+        raise BadRequest(tr("{target} is a shard itself, so nothing is merged into it.", target=target), tr(_ORDER))
     if not may_exist:
-        raise BadRequest(f"{target} exists already.", f"{_ORDER} --overwrite replaces what is there.")
+        raise BadRequest(
+            tr("{target} exists already.", target=target),
+            tr("{order} --overwrite replaces what is there.", order=tr(_ORDER)),
+        )
 
 
 def _shard(path: Path) -> tuple[int, int] | None:
@@ -117,17 +121,22 @@ def _common(files: Sequence[FeatureFile]) -> Manifest:
     for file in files:
         if file.manifest is None or first is None:
             raise BadRequest(
-                f"{file.path} has no manifest, so nobody can tell whether it fits.",
-                "Merge files that this program made.",
+                tr("{path} has no manifest, so nobody can tell whether it fits.", path=file.path),
+                tr("Merge files that this program made."),
             )
         if changed := differences(first.identity(), file.manifest.identity()):
-            told = "; ".join(f"{name}: {ours} and {theirs}" for name, (ours, theirs) in changed.items())
+            told = "; ".join(
+                tr("{name}: {ours} and {theirs}", name=name, ours=ours, theirs=theirs)
+                for name, (ours, theirs) in changed.items()
+            )
             raise BadRequest(
-                f"{files[0].path} and {file.path} hold other features ({told}).",
-                "Extract the shards with the same settings.",
+                tr(
+                    "{first} and {other} hold other features ({told}).", first=files[0].path, other=file.path, told=told
+                ),
+                tr("Extract the shards with the same settings."),
             )
     if first is None:
-        raise BadRequest("There is nothing to merge.", "Name the shards.")
+        raise BadRequest(tr("There is nothing to merge."), tr("Name the shards."))
     return first
 
 
@@ -137,8 +146,13 @@ def _disjoint(files: Sequence[FeatureFile]) -> set[int]:
         for image_id in file.ids.tolist():
             if image_id in seen:
                 raise BadRequest(
-                    f"Image {image_id} is in {seen[image_id]} and in {file.path}.",
-                    "Shards must not overlap; name each once.",
+                    tr(
+                        "Image {image_id} is in {seen} and in {path}.",
+                        image_id=image_id,
+                        seen=seen[image_id],
+                        path=file.path,
+                    ),
+                    tr("Shards must not overlap; name each once."),
                 )
             seen[image_id] = file.path
     return set(seen)

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.ledger import NO_LOCKS_ERRNOS
 
@@ -35,17 +36,29 @@ def open_hdf5(path: Path) -> h5py.File:
     except FileNotFoundError:
         part = path.with_name(path.name + ".part")
         hint = (
-            f"An unfinished extraction lies at {part}; finish it with --resume."
+            tr("An unfinished extraction lies at {part}; finish it with --resume.", part=part)
             if part.exists()
-            else "Look at the path."
+            else tr("Look at the path.")
         )
-        raise BadRequest(f"There is no file {path}.", hint) from None
+        raise BadRequest(tr("There is no file {path}.", path=path), hint) from None
     except IsADirectoryError:
-        raise BadRequest(f"{path} is a folder, not a feature file.", "Name the .hdf5 file in it.") from None
+        raise BadRequest(
+            tr("{path} is a folder, not a feature file.", path=path), tr("Name the .hdf5 file in it.")
+        ) from None
     except OSError as error:
-        raise MachineCannot(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror), tr("Look at its permissions.")
+        ) from None
     if not head.startswith(HDF5_SIGNATURE):
-        raise NotAFeatureFile(f"{path} is not HDF5: {_what_it_is(head)} ({format_bytes(size)}).", "Get it again.")
+        raise NotAFeatureFile(
+            tr(
+                "{path} is not HDF5: {content} ({size}).",
+                path=path,
+                content=_what_it_is(head),
+                size=format_bytes(size),
+            ),
+            tr("Get it again."),
+        )
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -57,22 +70,29 @@ def _open_problem(path: Path, error: OSError, size: int) -> Problem:
     number = error.errno or int(match[1]) if (match := re.search(r"errno = (\d+)", text)) else error.errno
     if number in (errno.EAGAIN, errno.EACCES) and "lock" in text:
         return MachineCannot(
-            f"{path} is in use: {lock_holder(path)} has it open for writing.", "Wait until it is done."
+            tr("{path} is in use: {holder} has it open for writing.", path=path, holder=lock_holder(path)),
+            tr("Wait until it is done."),
         )
     if number in NO_LOCKS_ERRNOS:
         return MachineCannot(
-            f"The file system of {path} has no file locks.",
-            "For reading, set HDF5_USE_FILE_LOCKING=FALSE and try again.",
+            tr("The file system of {path} has no file locks.", path=path),
+            tr("For reading, set HDF5_USE_FILE_LOCKING=FALSE and try again."),
         )
     if match := re.search(r"eof = (\d+).*stored_eof = (\d+)", text):
         promised = int(match[2])
         return NotAFeatureFile(
-            f"{path} is truncated: it has {size:,} bytes, its header promises {promised:,}; {promised - size:,} are missing.",
-            "Copy or download it again, or extract again.",
+            tr(
+                "{path} is truncated: it has {size:,} bytes, its header promises {promised:,}; {missing:,} are missing.",
+                path=path,
+                size=size,
+                promised=promised,
+                missing=promised - size,
+            ),
+            tr("Copy or download it again, or extract again."),
         )
     return NotAFeatureFile(
-        f"{path} is damaged: HDF5 says {text.splitlines()[0]}.",
-        "A writer that was killed leaves such files. Copy it again, or extract again.",
+        tr("{path} is damaged: HDF5 says {told}.", path=path, told=text.splitlines()[0]),
+        tr("A writer that was killed leaves such files. Copy it again, or extract again."),
     )
 
 
@@ -82,28 +102,28 @@ def lock_holder(path: Path, locks: Path = Path("/proc/locks")) -> str:
         inode = path.stat().st_ino
         held = [line.split() for line in locks.read_text().splitlines()]
     except OSError:
-        return "another process"
+        return tr("another process")
     pids = [fields[4] for fields in held if len(fields) > 5 and fields[5].endswith(f":{inode}") and fields[4] != "-1"]
-    return f"process {pids[0]}" if pids else "another process"
+    return tr("process {pid}", pid=pids[0]) if pids else tr("another process")
 
 
 def _what_it_is(head: bytes) -> str:
     start = head.lstrip()[:256].lower()
     if not head:
-        return "an empty file"
+        return tr("an empty file")
     if start.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in start:
-        return "it looks like an HTML page, which a download link sometimes gives instead of the file"
+        return tr("it looks like an HTML page, which a download link sometimes gives instead of the file")
     if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer; the file itself was not fetched"
+        return tr("it is a Git LFS pointer; the file itself was not fetched")
     known = (
-        (b"PK\x03\x04", "a zip archive"),
-        (b"\x1f\x8b", "gzip data"),
-        (b"\x93NUMPY", "a NumPy array"),
-        (b"\x80", "a Python pickle"),
+        (b"PK\x03\x04", mark("a zip archive")),
+        (b"\x1f\x8b", mark("gzip data")),
+        (b"\x93NUMPY", mark("a NumPy array")),
+        (b"\x80", mark("a Python pickle")),
     )
     for magic, name in known:
         if head.startswith(magic):
-            return f"it looks like {name}"
+            return tr("it looks like {name}", name=tr(name))
     if not head.strip(b"\0"):
-        return "it begins with zeros, as a file does whose download or copy was cut off"
-    return "its first bytes are of no known kind"
+        return tr("it begins with zeros, as a file does whose download or copy was cut off")
+    return tr("its first bytes are of no known kind")

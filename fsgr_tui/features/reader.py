@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.units import few
 from fsgr_tui.features.manifest import Manifest, read_manifest
 from fsgr_tui.features.opening import NotAFeatureFile, open_hdf5
@@ -31,8 +32,14 @@ class MissingIds(FoundFaults):
 
     def __init__(self, path: Path, ids: Sequence[int]) -> None:
         super().__init__(
-            f"{path} has no features for {len(ids):,} image id{'s' if len(ids) > 1 else ''}: {few(ids)}.",
-            "Extract them, or look whether these are annotation ids: features are stored by image id.",
+            trn(
+                "{path} has no features for {count:,} image id: {ids}.",
+                "{path} has no features for {count:,} image ids: {ids}.",
+                len(ids),
+                path=path,
+                ids=few(ids),
+            ),
+            tr("Extract them, or look whether these are annotation ids: features are stored by image id."),
         )
         self.ids = tuple(ids)
 
@@ -50,7 +57,7 @@ class Layout(msgspec.Struct, frozen=True):
         duplicate_ids: ids that several keys carry (9_grids and 09_grids).
         padded_keys: keys with leading zeros, which the field's loaders do not ask for.
         other_keys: keys that are no row of this suffix.
-        kept_as: how a person calls this way of keeping rows.
+        kept_as: how a person calls this way of keeping rows, marked for translation.
     """
 
     suffix: str
@@ -64,16 +71,20 @@ class Layout(msgspec.Struct, frozen=True):
     duplicate_ids: tuple[int, ...] = ()
     padded_keys: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
-    kept_as: str = "an array per image"
+    kept_as: str = mark("an array per image")
 
     @property
     def words(self) -> str:
         """The layout in a few words."""
+        kept_as = tr(self.kept_as)
         if self.contiguous:
-            return f"{self.kept_as}, contiguous, uncompressed"
+            return tr("{kept_as}, contiguous, uncompressed", kept_as=kept_as)
         if self.chunks:
-            return f"{self.kept_as}, chunks of {self.chunks}, {self.compression or 'uncompressed'}"
-        return f"{self.kept_as}, stored indirectly"
+            return tr(
+                "{kept_as}, chunks of {chunks}, {compression}",
+                kept_as=kept_as, chunks=self.chunks, compression=self.compression or tr("uncompressed"),
+            )  # fmt: skip
+        return tr("{kept_as}, stored indirectly", kept_as=kept_as)
 
 
 class FeatureFile:
@@ -174,7 +185,10 @@ class FeatureFile:
         for number, image_id in enumerate(ids):
             target = flat[number * self._row_bytes : (number + 1) * self._row_bytes]
             if os.preadv(self._fd, [target], int(self._offsets[positions[image_id]])) != self._row_bytes:
-                raise FoundFaults(f"{self.path} ends within the features of image {image_id}.", "Check the file.")
+                raise FoundFaults(
+                    tr("{path} ends within the features of image {image_id}.", path=self.path, image_id=image_id),
+                    tr("Check the file."),
+                )
         return out
 
     def close(self) -> None:
@@ -199,7 +213,9 @@ class FeatureFile:
         if self._pid == os.getpid():
             return
         if _stamp(self.path) != self._stamp:
-            raise FoundFaults(f"{self.path} was replaced or changed since it was opened.", "Open it anew.")
+            raise FoundFaults(
+                tr("{path} was replaced or changed since it was opened.", path=self.path), tr("Open it anew.")
+            )
         self._fd, self._hdf5 = -1, None
         if self._offsets is None:
             self._hdf5 = open_hdf5(self.path)
@@ -212,8 +228,14 @@ class FeatureFile:
             row = self._row(image_id)
             if row.shape != self.layout.shape:
                 raise FoundFaults(
-                    f"{self.path}: image {image_id} has the shape {row.shape}, others {self.layout.shape}.",
-                    "Read such files row by row.",
+                    tr(
+                        "{path}: image {image_id} has the shape {shape}, others {shape2}.",
+                        path=self.path,
+                        image_id=image_id,
+                        shape=row.shape,
+                        shape2=self.layout.shape,
+                    ),
+                    tr("Read such files row by row."),
                 )
             try:
                 row.read_direct(out[number])
@@ -222,8 +244,13 @@ class FeatureFile:
 
     def _unreadable(self, image_id: int, error: OSError) -> FoundFaults:
         return FoundFaults(
-            f"{self.path}: the features of image {image_id} cannot be read: HDF5 says {str(error).splitlines()[0]}.",
-            "`fsgr-tui check --deep` lists all such images. Get the file again, or extract them again.",
+            tr(
+                "{path}: the features of image {image_id} cannot be read: HDF5 says {told}.",
+                path=self.path,
+                image_id=image_id,
+                told=str(error).splitlines()[0],
+            ),
+            tr("`fsgr-tui check --deep` lists all such images. Get the file again, or extract them again."),
         )
 
     def _row(self, image_id: int) -> h5py.Dataset:
@@ -248,17 +275,23 @@ def _index(
     names = KEY_SUFFIXES if wanted is None else (wanted,)
     suffix = next((known for known in names if known in by_suffix), None)
     if suffix is None:
-        shown = ", ".join(list(file)[:5]) or "none"
-        likely = " or ".join(f"9_{name}" for name in names[:2])
+        shown = ", ".join(list(file)[:5]) or tr("none")
+        likely = tr(" or ").join(f"9_{name}" for name in names[:2])
         raise NotAFeatureFile(
-            f"{path} is HDF5, but has no keys like {likely} (its keys: {shown}).",
-            "Look whether this is the right file.",
+            tr(
+                "{path} is HDF5, but has no keys like {likely} (its keys: {shown}).",
+                path=path,
+                likely=likely,
+                shown=shown,
+            ),
+            tr("Look whether this is the right file."),
         )
     rows = sorted(by_suffix[suffix])
     first = _dataset(file, rows[0][1], path)
     if first.dtype.kind not in "fiub":
         raise NotAFeatureFile(
-            f"{path}: {rows[0][1]} holds {first.dtype}, not numbers.", "Look whether this is the right file."
+            tr("{path}: {key} holds {dtype}, not numbers.", path=path, key=rows[0][1], dtype=first.dtype),
+            tr("Look whether this is the right file."),
         )
     native = first.dtype.newbyteorder("=") == first.dtype
     kind = first.id.get_type()
@@ -326,16 +359,19 @@ def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
     except (KeyError, OSError):
         raise _lost_link(file, key, path) from None
     if not isinstance(found, h5py.Dataset):
-        raise NotAFeatureFile(f"{path}: {key} is a group, not an array.", "Look whether this is the right file.")
+        raise NotAFeatureFile(
+            tr("{path}: {key} is a group, not an array.", path=path, key=key),
+            tr("Look whether this is the right file."),
+        )
     return found
 
 
 def _lost_link(file: h5py.File, key: str, path: Path) -> NotAFeatureFile:
     link = file.get(key, getlink=True)
-    where = path.parent / link.filename if isinstance(link, h5py.ExternalLink) else "another place"
+    where = path.parent / link.filename if isinstance(link, h5py.ExternalLink) else tr("another place")
     return NotAFeatureFile(
-        f"{path}: {key} points to {where}, and its data is not there.",
-        "Bring that file back to its place, or get a whole copy.",
+        tr("{path}: {key} points to {where}, and its data is not there.", path=path, key=key, where=where),
+        tr("Bring that file back to its place, or get a whole copy."),
     )
 
 

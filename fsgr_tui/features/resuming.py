@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.ledger import LedgerHeader
 from fsgr_tui.features.manifest import Manifest, differences
 
@@ -27,13 +28,18 @@ def require_resumable(part: Path, header: LedgerHeader, ours: dict[str, Any], id
     """
     if told := _told_differences(ours, header.identity):
         raise BadRequest(
-            f"{part} was begun with other settings ({told}).",
-            "Give the same settings to resume, or --overwrite to start anew.",
+            tr("{part} was begun with other settings ({told}).", part=part, told=told),
+            tr("Give the same settings to resume, or --overwrite to start anew."),
         )
     if header.order_crc32 != order_crc32(ids):
         raise BadRequest(
-            f"{part} was begun for other images ({header.rows:,} there, {len(ids):,} now, or other ids).",
-            "Restore the image folder to resume, or use --overwrite to start anew.",
+            tr(
+                "{part} was begun for other images ({rows:,} there, {n:,} now, or other ids).",
+                part=part,
+                rows=header.rows,
+                n=len(ids),
+            ),
+            tr("Restore the image folder to resume, or use --overwrite to start anew."),
         )
 
 
@@ -50,17 +56,31 @@ def require_extendable(
         BadRequest: other settings, or lost images.
     """
     if told := _told_differences(ours, manifest.identity()):
-        raise BadRequest(f"{final} was made with other settings ({told}).", "Give the same settings, or --overwrite.")
+        raise BadRequest(
+            tr("{final} was made with other settings ({told}).", final=final, told=told),
+            tr("Give the same settings, or --overwrite."),
+        )
     if lost := set(here).difference(ids):
         raise BadRequest(
-            f"{final} holds {len(lost):,} images that are not in this selection (first id: {min(lost)}).",
-            f"Name all splits that it shall hold (it has {', '.join(manifest.splits)}), or use --overwrite.",
+            tr(
+                "{final} holds {n:,} images that are not in this selection (first id: {lost}).",
+                final=final,
+                n=len(lost),
+                lost=min(lost),
+            ),
+            tr(
+                "Name all splits that it shall hold (it has {splits}), or use --overwrite.",
+                splits=", ".join(manifest.splits),
+            ),
         )
 
 
 def _told_differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     changed = {name: both for name, both in differences(ours, theirs).items() if name in ours}
-    return "; ".join(f"{name}: {there} there, {now} now" for name, (now, there) in changed.items())
+    return "; ".join(
+        tr("{name}: {there} there, {now} now", name=name, there=there, now=now)
+        for name, (now, there) in changed.items()
+    )
 
 
 def order_crc32(ids: Sequence[int]) -> int:

@@ -106,7 +106,7 @@ def look_at(
             tr("Ask for one."),
         )
     if not len(file):
-        raise FoundFaults(f"{file.path} holds no rows.", "Extract it again.")
+        raise FoundFaults(tr("{path} holds no rows.", path=file.path), tr("Extract it again."))
     chosen = int(file.ids[position % len(file)]) if image_id is None else image_id
     row = np.asarray(file[chosen])
     kind, values = _map_of(file, row, chosen, patch, against, text)
@@ -126,7 +126,9 @@ def look_at(
         against=str(against.path) if against else "",
         text=text.text if text else "",
         remarks=text.remarks if text else (),
-        remark="" if columns == side else f"{values.size} tokens are no square grid; shown {columns} to a line",
+        remark=""
+        if columns == side
+        else tr("{n} tokens are no square grid; shown {columns} to a line", n=values.size, columns=columns),
     )
 
 
@@ -150,8 +152,15 @@ def _map_of(
             other = np.asarray(against[image_id])
             if other.shape != row.shape:
                 raise FoundFaults(
-                    f"Image {image_id} is {row.shape} in {file.path} and {other.shape} in {against.path}.",
-                    "Only rows of one shape can be compared; `fsgr-tui check --like` tells how the files differ.",
+                    tr(
+                        "Image {image_id} is {shape} in {path} and {shape2} in {path2}.",
+                        image_id=image_id,
+                        shape=row.shape,
+                        path=file.path,
+                        shape2=other.shape,
+                        path2=against.path,
+                    ),
+                    tr("Only rows of one shape can be compared; `fsgr-tui check --like` tells how the files differ."),
                 )
             away = np.linalg.norm(other.reshape(tokens.shape).astype(np.float64) - tokens, axis=-1)
             return "difference", away / np.where(norms > 0, norms, 1)
@@ -169,12 +178,13 @@ def _index(patch: tuple[int, int], tokens: int) -> int:
     row, column = patch
     if side * side != tokens:
         raise BadRequest(
-            f"{tokens} tokens are no square grid, so no patch has a row and a column.", "Leave --patch out."
+            tr("{tokens} tokens are no square grid, so no patch has a row and a column.", tokens=tokens),
+            tr("Leave --patch out."),
         )
     if not (0 <= row < side and 0 <= column < side):
         raise BadRequest(
-            f"There is no patch {row},{column} in a grid of {side} x {side}.",
-            f"Count from 0,0 to {side - 1},{side - 1}.",
+            tr("There is no patch {row},{column} in a grid of {side} x {side}.", row=row, column=column, side=side),
+            tr("Count from 0,0 to {last},{last}.", last=side - 1),
         )
     return row * side + column
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import KNOWN, FeatureShape
 
 _CLIP = [tower for tower in KNOWN.values() if not tower.name.startswith("fsgr-")]
@@ -29,20 +30,32 @@ def shape_fault(shape: tuple[int, ...]) -> str:
     widths = {tower.width for tower in _CLIP}
     projected = {tower.embed_dim for tower in _CLIP} - widths
     if len(shape) == 3 and shape[0] == 1:
-        return f"An extra batch axis: {shape} instead of {shape[1:]}."
+        return tr("An extra batch axis: {shape} instead of {shape2}.", shape=shape, shape2=shape[1:])
     if not shape or 0 in shape:
-        return "No values." if shape else "One number per image, not a grid."
+        return tr("No values.") if shape else tr("One number per image, not a grid.")
     if len(shape) == 1:
-        return f"One pooled vector of {shape[0]} per image, not a grid."
+        return tr("One pooled vector of {shape} per image, not a grid.", shape=shape[0])
     if len(shape) != 2:
-        return f"{len(shape)} axes instead of two (tokens, width)."
+        return tr("{n} axes instead of two (tokens, width).", n=len(shape))
     tokens, width = shape
     if tokens in widths and width in grids:
-        return f"Transposed: {width} tokens of width {tokens} are stored as {tokens} x {width}."
+        return tr(
+            "Transposed: {width} tokens of width {tokens} are stored as {tokens} x {width}.", width=width, tokens=tokens
+        )
     if tokens - 1 in grids and width in widths | projected:
-        return f"{tokens} tokens = {tokens - 1} + the class token, which should have been left out."
+        return tr(
+            "{tokens} tokens = {tokens2} + the class token, which should have been left out.",
+            tokens=tokens,
+            tokens2=tokens - 1,
+        )
     if math.isqrt(tokens) ** 2 != tokens and math.isqrt(tokens - 1) ** 2 == tokens - 1 and tokens - 1 in grids:
-        return f"{tokens} tokens are no square grid, and {tokens - 1} are: the class token was left in, it seems."
+        return tr(
+            "{tokens} tokens are no square grid, and {tokens2} are: the class token was left in, it seems.",
+            tokens=tokens,
+            tokens2=tokens - 1,
+        )
     if (tokens in grids and width in projected) or shape in _PROJECTED - _GRIDS:
-        return f"Width {width} is that of projected features; grid features are taken before the projection."
+        return tr(
+            "Width {width} is that of projected features; grid features are taken before the projection.", width=width
+        )
     return ""

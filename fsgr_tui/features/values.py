@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.units import few
 from fsgr_tui.features.checkable import Checkable
-from fsgr_tui.features.manifest import ROW_CRC32, ROW_IDS
+from fsgr_tui.features.manifest import FIELD_WORDS, ROW_CRC32, ROW_IDS
 from fsgr_tui.features.reader import FeatureFile
 
 FLOAT16_LARGEST = 65504.0
@@ -34,20 +36,29 @@ SLOW_ROWS_PER_S = 1000.0
 """Below this a loader of a few workers is slower than a training step on a modern GPU (about 1,000 pairs/s)."""
 
 _FAULTS = {
-    "NaN": "NaN in the values",
-    "Inf": "Inf in the values",
-    "all-zero rows": "Nothing but zeros",
-    "constant rows": "One value everywhere",
-    "equal tokens": "One vector at every token, as a pooled feature that was repeated",
-    "zero tokens": "Some tokens are zero",
+    mark("NaN"): mark("NaN in the values"),
+    mark("Inf"): mark("Inf in the values"),
+    mark("all-zero rows"): mark("Nothing but zeros"),
+    mark("constant rows"): mark("One value everywhere"),
+    mark("equal tokens"): mark("One vector at every token, as a pooled feature that was repeated"),
+    mark("zero tokens"): mark("Some tokens are zero"),
 }
 """What can be wrong with a row's values, in words."""
 
 Judgement = Literal["ok", "note", "bad"]
+JUDGEMENT_WORDS: dict[Judgement, str] = {"ok": mark("ok"), "note": mark("note"), "bad": mark("BAD")}
+
+SAME = "same "
+"""Begins the names of rows that hold a field of the manifest against another's."""
 
 
 class CheckRow(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Attributes:
+        what: its English name, which programs may look for; `label` is for people.
+        expected, found, detail: in the user's language.
+    """
 
     what: str
     expected: str
@@ -55,11 +66,17 @@ class CheckRow(msgspec.Struct, frozen=True):
     judgement: Judgement
     detail: str = ""
 
+    @property
+    def label(self) -> str:
+        """`what` in the user's language."""
+        field = self.what.removeprefix(SAME)
+        return tr("same {field}", field=tr(field)) if field in FIELD_WORDS.values() else tr(self.what)
 
-def few(ids: Collection[int]) -> str:
+
+def few_ids(ids: Collection[int]) -> str:
     """Ids for a sentence: the first ten, and how many there are."""
     shown = ", ".join(map(str, list(ids)[:10]))
-    return f"{shown}, ... ({len(ids):,} in all)" if len(ids) > 10 else shown
+    return tr("{shown}, ... ({n:,} in all)", shown=shown, n=len(ids)) if len(ids) > 10 else shown
 
 
 class RowValues:
@@ -200,18 +217,21 @@ class RowValues:
         # A picture of one colour, or of one class, is rare but no fault of the file.
         features = self._file.dtype.kind == "f"
         for name, ids in self._faults.items() if features else ():
-            told = f"{_FAULTS[name]}: images {few(ids)}." if ids else ""
+            told = tr("{fault}: images {ids}.", fault=tr(_FAULTS[name]), ids=few_ids(ids)) if ids else ""
             rows.append(CheckRow(name, "0", f"{len(ids):,}", "bad" if ids else "ok", told))
         if self._unreadable:
-            told = f"Damaged, or their data is elsewhere: images {few(self._unreadable)}."
-            rows.append(CheckRow("unreadable rows", "0", f"{len(self._unreadable):,}", "bad", told))
+            told = tr("Damaged, or their data is elsewhere: images {unreadable}.", unreadable=few_ids(self._unreadable))
+            rows.append(CheckRow(mark("unreadable rows"), "0", f"{len(self._unreadable):,}", "bad", told))
         rows.append(self._twins_row())
         if self._class_tokens is not None:
-            told = f"NaN, Inf or nothing but zeros in the class tokens of images {few(self._bad_tokens)}."
+            told = tr(
+                "NaN, Inf or nothing but zeros in the class tokens of images {bad_tokens}.",
+                bad_tokens=few_ids(self._bad_tokens),
+            )
             bad = bool(self._bad_tokens)
             rows.append(
                 CheckRow(
-                    "class tokens", "finite", f"{len(self._bad_tokens):,} are not" if bad else "finite",
+                    mark("class tokens"), tr("finite"), tr("{n:,} are not", n=len(self._bad_tokens)) if bad else tr("finite"),
                     "bad" if bad else "ok", told if bad else "",
                 )
             )  # fmt: skip
@@ -220,28 +240,28 @@ class RowValues:
         if self._crc32:
             rows.append(
                 CheckRow(
-                    "checksums", f"{len(self._crc32):,} of {total:,}", f"{self._checked - len(self._torn):,} hold", "bad" if self._torn else "ok",
-                    f"Changed since they were written: images {few(self._torn)}." if self._torn else "",
+                    mark("checksums"), tr("{n:,} of {total:,}", n=len(self._crc32), total=total), tr("{checked:,} hold", checked=self._checked - len(self._torn)), "bad" if self._torn else "ok",
+                    tr("Changed since they were written: images {torn}.", torn=few_ids(self._torn)) if self._torn else "",
                 )
             )  # fmt: skip
         if self._read_s > 0:
             rate = len(self._by_crc32) / self._read_s
             slow = rate < SLOW_ROWS_PER_S
             rows.append(
-                CheckRow("read rate", f"above {SLOW_ROWS_PER_S:,.0f} rows/s", f"{rate:,.0f} rows/s", "note" if slow else "ok",
-                         "One process reads slower than a training step on a modern GPU consumes." if slow else "")
+                CheckRow(mark("read rate"), tr("above {slow_rows_per_s:,.0f} rows/s", slow_rows_per_s=SLOW_ROWS_PER_S), tr("{rate:,.0f} rows/s", rate=rate), "note" if slow else "ok",
+                         tr("One process reads slower than a training step on a modern GPU consumes.") if slow else "")
             )  # fmt: skip
         return rows
 
     def _twins_row(self) -> CheckRow:
         if not self._twins:
-            return CheckRow("equal rows", "0", "0", "ok")
+            return CheckRow(mark("equal rows"), "0", "0", "ok")
         # A picture of one class, or of one colour, has the labels and pixels of many others.
         many = len(self._twins) > EQUAL_ABOVE * len(self._by_crc32) and self._file.dtype.kind == "f"
-        shown = ", ".join(f"{a} and {b}" for a, b in self._twins[:5])
+        shown = few([tr("{a} and {b}", a=a, b=b) for a, b in self._twins], 5)
         return CheckRow(
-            "equal rows", f"few (up to {EQUAL_ABOVE:.0%})", f"{len(self._twins):,}", "bad" if many else "note",
-            f"Images with the very same features: {shown}{', ...' if len(self._twins) > 5 else ''}.",
+            mark("equal rows"), tr("few (up to {equal_above:.0%})", equal_above=EQUAL_ABOVE), f"{len(self._twins):,}", "bad" if many else "note",
+            tr("Images with the very same features: {shown}.", shown=shown),
         )  # fmt: skip
 
     def _structure_row(self) -> CheckRow:
@@ -250,21 +270,30 @@ class RowValues:
         grids = self._neighbours and self._file.layout.suffix != "features"
         alike = float(np.mean(self._neighbours)) if grids else None
         noise = share < CHANNELS_BELOW and (alike is None or alike < NOISE_BELOW)
-        found = f"channels {share:.3f}" + ("" if alike is None else f", neighbours {alike:.3f}")
-        detail = "The values look like random numbers: no channel and no patch stands out." if noise else ""
-        expected = f"channels > {CHANNELS_BELOW} or neighbours > {NOISE_BELOW}"
-        return CheckRow("structure", expected, found, "bad" if noise else "ok", detail)
+        found = (
+            tr("channels {share:.3f}", share=share)
+            if alike is None
+            else tr("channels {share:.3f}, neighbours {alike:.3f}", share=share, alike=alike)
+        )
+        detail = tr("The values look like random numbers: no channel and no patch stands out.") if noise else ""
+        expected = tr("channels > {share} or neighbours > {alike}", share=CHANNELS_BELOW, alike=NOISE_BELOW)
+        return CheckRow(mark("structure"), expected, found, "bad" if noise else "ok", detail)
 
     def _range_row(self) -> CheckRow:
         if not self._count:
-            return CheckRow("range", "finite values", "none", "bad", "No row holds finite values.")
+            return CheckRow(mark("range"), tr("finite values"), tr("none"), "bad", tr("No row holds finite values."))
         mean = self._sum / self._count
         deviation = max(0.0, self._squares / self._count - mean**2) ** 0.5
-        found = f"{self._least:.3g} to {self._most:.3g}, mean {mean:.3g}, deviation {deviation:.3g}"
+        found = tr(
+            "{low:.3g} to {high:.3g}, mean {mean:.3g}, deviation {deviation:.3g}",
+            low=self._least, high=self._most, mean=mean, deviation=deviation,
+        )  # fmt: skip
         limit = max(abs(self._least), abs(self._most))
         if self._file.dtype.name == "float16" and limit >= FLOAT16_LARGEST:
-            return CheckRow("range", "within float16", found, "bad", "Values reached the end of float16's range.")
-        return CheckRow("range", "finite values", found, "ok")
+            return CheckRow(
+                mark("range"), tr("within float16"), found, "bad", tr("Values reached the end of float16's range.")
+            )
+        return CheckRow(mark("range"), tr("finite values"), found, "ok")
 
 
 def _same_vector(rows: NDArray[np.float32]) -> NDArray[np.bool_]:

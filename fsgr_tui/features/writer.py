@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes
 from fsgr_tui.features.ledger import LedgerHeader
 from fsgr_tui.features.manifest import Manifest
@@ -137,7 +138,10 @@ def system_error(error: OSError | RuntimeError) -> OSError | None:
 def cannot_write(path: Path, error: OSError) -> MachineCannot:
     """Why a file cannot be made."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return MachineCannot(f"{path.parent} is not writable: {error.strerror}.", "Choose another --output-path.")
+        return MachineCannot(
+            tr("{parent} is not writable: {reason}.", parent=path.parent, reason=error.strerror),
+            tr("Choose another --output-path."),
+        )
     return disk_problem(path, error)
 
 
@@ -145,16 +149,21 @@ def disk_problem(path: Path, error: OSError) -> MachineCannot:
     """What a failed write means; a full disk and a full quota are told apart."""
     if error.errno == errno.EDQUOT:
         return MachineCannot(
-            f"The quota is used up while writing {path}.",
-            "Free some of your own files or ask for more quota; then --resume.",
+            tr("The quota is used up while writing {path}.", path=path),
+            tr("Free some of your own files or ask for more quota; then --resume."),
         )
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(path.parent).free
         return MachineCannot(
-            f"No space left for {path}, with {format_bytes(free)} free on its file system.",
-            "If that number looks large: a quota, the server's own limit or a lack of inodes may be behind it. "
-            "What was confirmed is kept; make room and use --resume.",
+            tr("No space left for {path}, with {free} free on its file system.", path=path, free=format_bytes(free)),
+            tr(
+                "If that number looks large: a quota, the server's own limit or a lack of inodes may be behind it. What "
+                "was confirmed is kept; make room and use --resume."
+            ),
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return cannot_write(path, error)
-    return MachineCannot(f"{path} cannot be written: {error.strerror}.", "What was confirmed is kept; use --resume.")
+    return MachineCannot(
+        tr("{path} cannot be written: {reason}.", path=path, reason=error.strerror),
+        tr("What was confirmed is kept; use --resume."),
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import FormatName
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import HDF5_BYTES_PER_KEY
 from fsgr_tui.features.formats.files import MANIFEST_FILE, FolderIndex, class_token_path, index_folder
@@ -89,7 +90,8 @@ def target_format(path: Path, asked: FormatName | None) -> FormatName:
         if path.name.endswith(suffix):
             return name
     raise BadRequest(
-        f"The name {path.name} does not tell the format.", f"Add --to, or end the name in {', '.join(SUFFIXES)}."
+        tr("The name {name} does not tell the format.", name=path.name),
+        tr("Add --to, or end the name in {suffixes}.", suffixes=", ".join(SUFFIXES)),
     )
 
 
@@ -158,15 +160,21 @@ def _folder_format(folder: Path) -> FormatName:
         if index_folder(folder, f".{name}").ids:
             return name
     raise NotAFeatureFile(
-        f"{folder} holds no features: no {DATA_FILE}, no files like 9.npz or 9.pt.",
-        "Name the folder or file with them.",
+        tr(
+            "{folder} holds no features: no {data_file}, no files like 9.npz or 9.pt.",
+            folder=folder,
+            data_file=DATA_FILE,
+        ),
+        tr("Name the folder or file with them."),
     )
 
 
 def _survey_tensors(folder: Path) -> Survey:
     index: FolderIndex = index_folder(folder, ".pt")
     if not index.ids:
-        raise NotAFeatureFile(f"{folder} holds no files like 9.pt.", "Look whether this is the right folder.")
+        raise NotAFeatureFile(
+            tr("{folder} holds no files like 9.pt.", folder=folder), tr("Look whether this is the right folder.")
+        )
     if index.document is None:
         first = folder / f"{index.ids[0]}.pt"
         token = class_token_path(first)
@@ -174,7 +182,13 @@ def _survey_tensors(folder: Path) -> Survey:
     told = index.document
     if told.rows != len(index.ids):
         raise NotAFeatureFile(
-            f"{folder / MANIFEST_FILE} promises {told.rows:,} rows, {len(index.ids):,} are there.", "Copy them again."
+            tr(
+                "{folder} promises {rows:,} rows, {n:,} are there.",
+                folder=folder / MANIFEST_FILE,
+                rows=told.rows,
+                n=len(index.ids),
+            ),
+            tr("Copy them again."),
         )
     itemsize = np.dtype(told.dtype).itemsize
     return Survey("pt", told.rows, math.prod(told.shape) * itemsize, told.dtype, told.global_width * itemsize)

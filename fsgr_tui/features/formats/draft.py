@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.ledger import NO_LOCKS_ERRNOS
 from fsgr_tui.features.writer import sync_path
 
@@ -57,7 +58,9 @@ class Draft:
             BadRequest: something took the name while the conversion ran.
         """
         if os.path.lexists(self._target) and not self._overwrite:
-            raise BadRequest(f"{self._target} exists now.", "Use --overwrite to replace it, or another name.")
+            raise BadRequest(
+                tr("{target} exists now.", target=self._target), tr("Use --overwrite to replace it, or another name.")
+            )
         if self._target.is_dir() or (self.content.is_dir() and os.path.lexists(self._target)):
             # A folder cannot be replaced by one rename; a kill between these two is made good by the next run.
             self._target.rename(self._replaced)
@@ -80,8 +83,11 @@ class Draft:
             except FileExistsError:
                 if _is_foreign(self._folder):
                     raise BadRequest(
-                        f"{self._folder} is in the way: a conversion would work there, and it holds something else.",
-                        "Move it away, or choose another target.",
+                        tr(
+                            "{folder} is in the way: a conversion would work there, and it holds something else.",
+                            folder=self._folder,
+                        ),
+                        tr("Move it away, or choose another target."),
                     ) from None
             try:
                 fd = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -124,12 +130,17 @@ def remove(path: Path) -> None:
 def _cannot_claim(folder: Path, error: OSError) -> MachineCannot:
     if isinstance(error, BlockingIOError):
         return MachineCannot(
-            f"Another process is converting into {folder.with_suffix('')}.",
-            "Wait for it, or stop it (`fsgr-tui jobs`).",
+            tr("Another process is converting into {with_suffix}.", with_suffix=folder.with_suffix("")),
+            tr("Wait for it, or stop it (`fsgr-tui jobs`)."),
         )
     if error.errno in NO_LOCKS_ERRNOS:
         return MachineCannot(
-            f"The file system of {folder.parent} has no file locks, so two writers could not be told apart.",
-            "Convert on a local disk and copy the result.",
+            tr(
+                "The file system of {parent} has no file locks, so two writers could not be told apart.",
+                parent=folder.parent,
+            ),
+            tr("Convert on a local disk and copy the result."),
         )
-    return MachineCannot(f"{folder} cannot be made: {error.strerror}.", "Choose another target.")
+    return MachineCannot(
+        tr("{folder} cannot be made: {reason}.", folder=folder, reason=error.strerror), tr("Choose another target.")
+    )

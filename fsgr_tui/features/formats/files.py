@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.rows import Content, RowsDocument, content_of, describe, described
 from fsgr_tui.features.manifest import GLOBAL
 from fsgr_tui.features.opening import NotAFeatureFile
@@ -91,7 +92,8 @@ class FolderRows:
         index = index_folder(folder, kind.suffix)
         if not index.ids:
             raise NotAFeatureFile(
-                f"{folder} holds no files like 9{kind.suffix}.", "Look whether this is the right folder."
+                tr("{folder} holds no files like 9{suffix}.", folder=folder, suffix=kind.suffix),
+                tr("Look whether this is the right folder."),
             )
         self.content = self._content(index)
         self._known = frozenset(index.ids)
@@ -99,7 +101,12 @@ class FolderRows:
         if index.others:
             shown = ", ".join(index.others[:3])
             self.remarks = (
-                f"{folder} holds {len(index.others):,} other files (such as {shown}), which are not converted.",
+                tr(
+                    "{folder} holds {n:,} other files (such as {shown}), which are not converted.",
+                    folder=folder,
+                    n=len(index.others),
+                    shown=shown,
+                ),
             )
 
     def read(self, ids: Sequence[int]) -> NDArray[np.generic]:
@@ -119,7 +126,10 @@ class FolderRows:
             path = self._path(image_id)
             token = self._kind.load_class_token(path)
             if token is None:
-                raise FoundFaults(f"There is no class token of image {image_id} at {path}.", "Make it again.")
+                raise FoundFaults(
+                    tr("There is no class token of image {image_id} at {path}.", image_id=image_id, path=path),
+                    tr("Make it again."),
+                )
             out[number] = self._alike(token, out.shape[1:], path)
         return out
 
@@ -136,7 +146,15 @@ class FolderRows:
     def _alike(self, array: NDArray[np.generic], shape: tuple[int, ...], path: Path) -> NDArray[np.generic]:
         if array.shape != shape or array.dtype.name != self.content.dtype:
             raise FoundFaults(
-                f"{path} holds {array.shape} {array.dtype}, others {shape} {self.content.dtype}.", "Make it again."
+                tr(
+                    "{path} holds {shape} {dtype}, others {shape2} {dtype2}.",
+                    path=path,
+                    shape=array.shape,
+                    dtype=array.dtype,
+                    shape2=shape,
+                    dtype2=self.content.dtype,
+                ),
+                tr("Make it again."),
             )
         return array
 

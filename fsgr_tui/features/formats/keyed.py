@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.build import LIBVER, FeatureBuild
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, REFUSED, ROW_CRC32, ROW_IDS, Manifest, read_refused, write_manifest
@@ -30,8 +31,8 @@ class KeyedRows:
         self._file = FeatureFile(path)
         if not self._file.layout.uniform:
             raise NotAFeatureFile(
-                f"{path} holds rows of several shapes or types, which cannot be converted together.",
-                f"`fsgr-tui check {path}` counts them.",
+                tr("{path} holds rows of several shapes or types, which cannot be converted together.", path=path),
+                tr("`fsgr-tui check {path}` counts them.", path=path),
             )
         self._class_tokens, remark = _class_tokens(self._file)
         with open_hdf5(path) as hdf5:
@@ -70,8 +71,12 @@ class BuildSink:
     def __init__(self, path: Path, content: Content) -> None:
         if content.manifest is None and len(content.row_shape) != 2:
             raise BadRequest(
-                f"Rows of shape {content.row_shape} without a manifest cannot become {Path(path).name}: its rows are (tokens, width).",
-                "Use --to legacy, packed, lmdb or npz, which take any shape.",
+                tr(
+                    "Rows of shape {row_shape} without a manifest cannot become {name}: its rows are (tokens, width).",
+                    row_shape=content.row_shape,
+                    name=Path(path).name,
+                ),
+                tr("Use --to legacy, packed, lmdb or npz, which take any shape."),
             )
         self._path = path
         self._has_manifest = content.manifest is not None
@@ -167,11 +172,16 @@ def _class_tokens(file: FeatureFile) -> tuple[FeatureFile | None, tuple[str, ...
         return found, ()
     found.close()
     why = (
-        f"{len(found):,} of {len(file):,} images have them"
+        tr("{n:,} of {total:,} images have them", n=len(found), total=len(file))
         if fits
-        else f"they are {found.row_shape} {found.dtype}, where one vector an image in {file.dtype} is asked for"
+        else tr(
+            "they are {shape} {found}, where one vector an image in {dtype} is asked for",
+            shape=found.row_shape,
+            found=found.dtype,
+            dtype=file.dtype,
+        )
     )
-    return None, (f"The {GLOBAL} keys of {file.path} are not converted: {why}.",)
+    return None, (tr("The {name} keys of {path} are not converted: {why}.", name=GLOBAL, path=file.path, why=why),)
 
 
 def _remarks(file: FeatureFile, *, converted: bool) -> Iterator[str]:
@@ -182,10 +192,19 @@ def _remarks(file: FeatureFile, *, converted: bool) -> Iterator[str]:
     """
     other = [key for key in file.layout.other_keys if not (converted and key.endswith(f"_{GLOBAL}"))]
     if other:
-        yield f"{file.path} has {len(other):,} other keys (such as {', '.join(other[:3])}), which are not converted."
+        yield tr(
+            "{path} has {n:,} other keys (such as {shown}), which are not converted.",
+            path=file.path,
+            n=len(other),
+            shown=", ".join(other[:3]),
+        )
     written = file.manifest.suffix if file.manifest else "grids"
     if file.layout.suffix != written:
-        yield f"Keys like {file.ids[0]}_{file.layout.suffix} are written as {file.ids[0]}_{written} in HDF5 targets."
+        yield tr(
+            "Keys like {key} are written as {written} in HDF5 targets.",
+            key=f"{file.ids[0]}_{file.layout.suffix}",
+            written=f"{file.ids[0]}_{written}",
+        )
 
 
 def _placeholder(content: Content) -> Manifest:
@@ -212,6 +231,8 @@ def _told_for_conversions() -> Iterator[None]:
     try:
         yield
     except MachineCannot as problem:
-        raise MachineCannot(problem.what, "Nothing was changed at the target; mend this and convert again.") from None
+        raise MachineCannot(
+            problem.what, tr("Nothing was changed at the target; mend this and convert again.")
+        ) from None
     except FoundFaults as problem:
-        raise FoundFaults(problem.what, "Convert again; if it happens again, suspect the disk or memory.") from None
+        raise FoundFaults(problem.what, tr("Convert again; if it happens again, suspect the disk or memory.")) from None

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults, MachineCannot, MissingExtra
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.rows import Content, Format, content_of, describe, described
 from fsgr_tui.features.opening import NotAFeatureFile
 from fsgr_tui.features.reader import MissingIds
@@ -40,7 +41,9 @@ class LmdbRows:
             # Without locks the folder may be read-only; a finished target has no writer.
             self._environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False)
         except lmdb.Error as error:
-            raise NotAFeatureFile(f"{path} is no LMDB folder, or is damaged: {error}.", "Get it again.") from None
+            raise NotAFeatureFile(
+                tr("{path} is no LMDB folder, or is damaged: {error}.", path=path, error=error), tr("Get it again.")
+            ) from None
         try:
             self._require_whole()
             self._transaction = self._environment.begin(buffers=True)
@@ -71,8 +74,14 @@ class LmdbRows:
         for number, (image_id, value) in enumerate(zip(ids, values, strict=True)):
             if len(value) != row_bytes:
                 raise FoundFaults(
-                    f"{self._path}: {(key % image_id).decode()} has {len(value):,} bytes, others {row_bytes:,}.",
-                    "Convert it again.",
+                    tr(
+                        "{path}: {decode} has {n:,} bytes, others {row_bytes:,}.",
+                        path=self._path,
+                        decode=(key % image_id).decode(),
+                        n=len(value),
+                        row_bytes=row_bytes,
+                    ),
+                    tr("Convert it again."),
                 )
             out[number] = np.frombuffer(value, self._stored).reshape(shape)
         return out
@@ -83,15 +92,25 @@ class LmdbRows:
         size = (self._path / DATA_FILE).stat().st_size
         if size < promised:
             raise NotAFeatureFile(
-                f"{self._path / DATA_FILE} is truncated: it has {size:,} bytes of {promised:,}.", "Get it again."
+                tr(
+                    "{path} is truncated: it has {size:,} bytes of {promised:,}.",
+                    path=self._path / DATA_FILE,
+                    size=size,
+                    promised=promised,
+                ),
+                tr("Get it again."),
             )
 
     def _content(self) -> Content:
         meta = self._transaction.get(META_KEY)
         if meta is None:
             raise NotAFeatureFile(
-                f"{self._path} has no key {META_KEY.decode()}, so shape and type of its rows are not known.",
-                "Only LMDB folders that fsgr-tui wrote can be converted.",
+                tr(
+                    "{path} has no key {decode}, so shape and type of its rows are not known.",
+                    path=self._path,
+                    decode=META_KEY.decode(),
+                ),
+                tr("Only LMDB folders that fsgr-tui wrote can be converted."),
             )
         document = described(bytes(meta), f"{self._path}: {META_KEY.decode()}")
         keys = (bytes(key) for key in self._transaction.cursor().iternext(keys=True, values=False))
@@ -138,7 +157,8 @@ class LmdbSink:
                     transaction.put(key, value)
         except self._error as error:
             raise MachineCannot(
-                f"{self._path} cannot be written: {error}.", "Look at the space that is free there, and convert again."
+                tr("{path} cannot be written: {error}.", path=self._path, error=error),
+                tr("Look at the space that is free there, and convert again."),
             ) from None
 
 

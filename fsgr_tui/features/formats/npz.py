@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.files import FileKind, FolderRows, FolderSink
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL
@@ -30,8 +31,13 @@ def load_row(path: Path) -> NDArray[np.generic]:
     row, names = _array(path, ARRAY)
     if row is None:
         raise FoundFaults(
-            f"{path} has no array {ARRAY!r} (its arrays: {', '.join(names) or 'none'}).",
-            f"Loaders of this kind read {ARRAY!r}.",
+            tr(
+                "{path} has no array {array!r} (its arrays: {names}).",
+                path=path,
+                array=ARRAY,
+                names=", ".join(names) or tr("none"),
+            ),
+            tr("Loaders of this kind read {array!r}.", array=ARRAY),
         )
     return row
 
@@ -59,7 +65,7 @@ def _array(path: Path, name: str) -> tuple[NDArray[np.generic] | None, list[str]
             return arrays.get(name), list(arrays)
     # A truncated file shows as any of these, depending on where it ends.
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
-        raise FoundFaults(f"{path} cannot be read: {error}.", "Make it again.") from None
+        raise FoundFaults(tr("{path} cannot be read: {error}.", path=path, error=error), tr("Make it again.")) from None
 
 
 KIND = FileKind(SUFFIX, load_row, load_class_token, save)

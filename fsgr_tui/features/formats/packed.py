@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.keyed import PlainHdf5Sink
 from fsgr_tui.features.formats.rows import Content, Format
 from fsgr_tui.features.manifest import GLOBAL, read_manifest, read_refused
@@ -46,7 +47,8 @@ class PackedRows:
             count = len(self._features.data)
             if count != len(ids) or len(set(ids)) != len(ids):
                 raise NotAFeatureFile(
-                    f"{path} has {count:,} rows and {len(set(ids)):,} different ids.", "It takes one id a row."
+                    tr("{path} has {n:,} rows and {total:,} different ids.", path=path, n=count, total=len(set(ids))),
+                    tr("It takes one id a row."),
                 )
             self._class_tokens, self.remarks = self._class_token_column(count)
             self._position = {image_id: row for row, image_id in enumerate(ids)}
@@ -94,8 +96,14 @@ class PackedRows:
             return None, ()
         if found.ndim == 2 and len(found) == count and found.dtype == self._features.data.dtype:
             return _Column(found), ()
-        why = f"it is {found.shape} {found.dtype}, beside {count:,} rows in {self._features.data.dtype}"
-        return None, (f"`{GLOBAL}` in {self._path} is not converted: {why}.",)
+        why = tr(
+            "it is {shape} {found}, beside {n:,} rows in {dtype}",
+            shape=found.shape,
+            found=found.dtype,
+            n=count,
+            dtype=self._features.data.dtype,
+        )
+        return None, (tr("`{name}` in {path} is not converted: {why}.", name=GLOBAL, path=self._path, why=why),)
 
     def _read(self, column: _Column, ids: Sequence[int]) -> NDArray[np.generic]:
         if absent := [image_id for image_id in ids if image_id not in self._position]:
@@ -115,7 +123,10 @@ class PackedRows:
     def _read_at(self, offset: int, row: NDArray[np.generic], image_id: int) -> None:
         """Read past HDF5, which takes several times as long to find the same bytes."""
         if os.preadv(self._raw.fileno(), [row.reshape(-1).view(np.uint8).data], offset) != row.nbytes:
-            raise FoundFaults(f"{self._path} ends within the features of image {image_id}.", "Get it again.")
+            raise FoundFaults(
+                tr("{path} ends within the features of image {image_id}.", path=self._path, image_id=image_id),
+                tr("Get it again."),
+            )
 
 
 class PackedSink(PlainHdf5Sink):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.extraction import FormatName
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.opening import NotAFeatureFile
 
@@ -174,10 +175,19 @@ def described(text: bytes, place: str) -> RowsDocument:
     try:
         document = jsontext.decode(text, RowsDocument)
     except msgspec.MsgspecError as error:
-        raise NotAFeatureFile(f"{place} does not describe features: {error}.", "Convert or copy them again.") from None
+        raise NotAFeatureFile(
+            tr("{place} does not describe features: {error}.", place=place, error=error),
+            tr("Convert or copy them again."),
+        ) from None
     if document.schema != ROWS_SCHEMA:
         raise NotAFeatureFile(
-            f"{place} has the schema {document.schema!r}; this version reads {ROWS_SCHEMA!r}.", "Use a newer fsgr-tui."
+            tr(
+                "{place} has the schema {schema!r}; this version reads {rows_schema!r}.",
+                place=place,
+                schema=document.schema,
+                rows_schema=ROWS_SCHEMA,
+            ),
+            tr("Use a newer fsgr-tui."),
         )
     return document
 
@@ -193,7 +203,8 @@ def content_of(ids: Sequence[int], document: RowsDocument, place: str) -> Conten
     """
     if len(ids) != document.rows:
         raise NotAFeatureFile(
-            f"{place} promises {document.rows:,} rows, {len(ids):,} are there.", "Convert or copy them again."
+            tr("{place} promises {rows:,} rows, {n:,} are there.", place=place, rows=document.rows, n=len(ids)),
+            tr("Convert or copy them again."),
         )
     return Content(
         tuple(sorted(ids)), document.shape, document.dtype, document.manifest, document.refused, document.global_width

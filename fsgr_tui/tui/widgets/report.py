@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from fsgr_tui.core.units import printable
+from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.units import format_duration, printable
+from fsgr_tui.service.kept_checks import PastCheck
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN
 from fsgr_tui.tui.widgets.panel import Panel
@@ -20,9 +24,13 @@ if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport
     from fsgr_tui.features.values import CheckRow
 
-_MARKS = {"ok": ("ok", GOOD), "note": ("note", WARN), "bad": ("BAD", BAD)}
+_STYLES = {"ok": GOOD, "note": WARN, "bad": BAD}
 _ORDER = ("bad", "note", "ok")
 WIDE_FROM = 104
+
+
+RECENT_S = 60.0
+LABEL_CELLS = 15
 
 
 class ReportPanel(Vertical):
@@ -37,10 +45,10 @@ class ReportPanel(Vertical):
         self._table = Rows(
             (
                 Column("", 4),
-                Column("what", 22),
-                Column("expected", 36),
-                Column("found", 200),
-                Column("detail", from_width=WIDE_FROM),
+                Column(mark("what"), 22),
+                Column(mark("expected"), 36),
+                Column(mark("found"), 200),
+                Column(mark("detail"), from_width=WIDE_FROM),
             ),
             id="checks",
         )
@@ -54,7 +62,7 @@ class ReportPanel(Vertical):
 
     def on_mount(self) -> None:
         """Name the panel."""
-        self.border_title = Text(" Check ")
+        self.border_title = Text(f" {tr('Check')} ")
 
     def show_words(self, words: Text) -> None:
         """Show a sentence instead of a report."""
@@ -63,13 +71,24 @@ class ReportPanel(Vertical):
         self._table.show([])
         self._detail.say("")
 
-    def show(self, report: CheckReport) -> None:
-        """Show a report, faults first."""
-        mark = (" GOOD ", f"reverse bold {GOOD}") if report.good else (" BAD ", "reverse bold #f2777a")
-        headline = report.headline.removeprefix("good: ")
-        self._headline.say(
-            layout.lines(Text.assemble(mark, "  ", printable(headline)), Text(printable(report.depth), DIM))
-        )
+    def show_fault(self, fault: Problem) -> None:
+        """Show why nothing could be judged."""
+        self.show_words(_judged(tr("BAD"), "#f2777a", fault.what, fault.fix))
+
+    def show(self, past: PastCheck, now: float) -> None:
+        """Show what a check came to, faults first.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        if isinstance(past.outcome, Problem):
+            self.show_fault(past.outcome)
+            return
+        report = past.outcome
+        verdict = (tr("GOOD"), GOOD) if report.good else (tr("BAD"), "#f2777a")
+        age_s = now - past.at
+        when = tr("checked {age} ago", age=format_duration(age_s)) if age_s >= RECENT_S else tr("checked just now")
+        self._headline.say(_judged(*verdict, report.headline.removeprefix("good: "), f"{report.depth}  ({when})"))
         rows = sorted(report.rows, key=lambda row: _ORDER.index(row.judgement))
         self._rows = {f"{number}": row for number, row in enumerate(rows)}
         self._table.show([Row(key, _cells(row)) for key, row in self._rows.items()])
@@ -88,32 +107,44 @@ class ReportPanel(Vertical):
 class ManifestPanel(Panel):
     """How the file was made."""
 
-    TITLE: ClassVar[str] = "Manifest"
+    TITLE: ClassVar[str] = mark("Manifest")
 
     def show(self, report: CheckReport | None) -> None:
         """Show a report's manifest."""
-        text = Text("c checks the chosen file and shows how it was made", DIM)
+        text = Text(tr("c checks the chosen file and shows how it was made"), DIM)
         if report is not None:
             manifest = report.manifest
             text = (
                 _fields(msgspec.to_builtins(manifest))
                 if manifest
-                else Text("This file carries no manifest: how it was made is not known.", WARN)
+                else Text(tr("This file carries no manifest: how it was made is not known."), WARN)
             )
         self.draw_with(lambda _width: text)
 
 
+def _judged(verdict: str, style: str, words: str, more: str) -> Text:
+    """A verdict as a block of colour, what it says, and a second line."""
+    first = Text.assemble((f" {verdict} ", f"reverse bold {style}"), "  ", printable(words))
+    return layout.lines(first, Text(printable(more), DIM))
+
+
 def _cells(row: CheckRow) -> tuple[tuple[str, str], ...]:
+    from fsgr_tui.features.values import JUDGEMENT_WORDS
+
     style = "" if row.judgement != "ok" else DIM
-    return (_MARKS[row.judgement], (row.what, ""), (row.expected, DIM), (row.found, style), (row.detail, style))
+    judged = (tr(JUDGEMENT_WORDS[row.judgement]), _STYLES[row.judgement])
+    return (judged, (row.label, ""), (row.expected, DIM), (row.found, style), (row.detail, style))
 
 
 def _fields(values: dict[str, Any]) -> Text:
+    from fsgr_tui.features.manifest import FIELD_WORDS
+
     parts = []
     for name, value in values.items():
         if value in ("", 0, [], {}, None):
             continue
         words = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
         words = ", ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
-        parts.append(Text.assemble((f"{name.replace('_', ' '):<15}", DIM), printable(words)))
+        label = tr(FIELD_WORDS[name]) if name in FIELD_WORDS else name.replace("_", " ")
+        parts.append(Text.assemble((set_cell_size(label, max(cell_len(label) + 1, LABEL_CELLS)), DIM), printable(words)))
     return layout.lines(*parts)
