@@ -12,6 +12,7 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.errors import EXIT_OK, BadRequest
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.service import running
@@ -42,6 +43,7 @@ from fsgr_tui.service import running
 )  # fmt: skip
 @click.option("--after", multiple=True, metavar="JOB[,JOB]", help="Wait until these have ended well.")
 @click.option("--queue", is_flag=True, help="In turn: jobs of the queue run one after the other.")
+@click.option("--first", is_flag=True, help="Begin before all other jobs that wait for their turn or for a GPU.")
 @click.option("--no-wait", is_flag=True, help="Refuse (exit 3) instead of waiting for a GPU.")
 @options.backend
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
@@ -78,7 +80,8 @@ def command(
     if options.on_slurm(runs_on, profile):
         from fsgr_tui.cli import run_cluster
 
-        return run_cluster.run(request, profile, first, dry_run=dry_run, detach=detach, as_json=as_json)
+        where = run_cluster.place(profile, request.cwd)
+        return run_cluster.run(request, where, first, dry_run=dry_run, detach=detach, as_json=as_json)
     if first is not None:
         return _run_plan(first, request, dry_run=dry_run, detach=detach, as_json=as_json)
     prepared = running.prepare(request)
@@ -160,7 +163,8 @@ def _show(prepared: running.PreparedRun) -> None:
     rows = [("command", printable(shlex.join(prepared.argv))), ("in", printable(str(prepared.cwd)))]
     rows += [("with", printable(f"{name}={value}")) for name, value in prepared.request.env.items()]
     rows += [("after", ", ".join(prepared.needs))] if prepared.needs else []
-    rows += [("queue", "in turn with the other jobs of the queue")] if prepared.request.queue else []
+    rows += [(tr("queue"), tr("in turn with the other jobs of the queue"))] if prepared.request.queue else []
+    rows += [(tr("queue"), tr("before all others that wait"))] if prepared.request.first else []
     rows += [("GPU", running.gpu_words(prepared.gpu))]
     text.table(rows)
 

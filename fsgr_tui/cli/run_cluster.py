@@ -10,18 +10,20 @@ from fsgr_tui.cli import ended, follow, text
 from fsgr_tui.core.errors import EXIT_OK
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder
-from fsgr_tui.service import cluster_run, running
+from fsgr_tui.service import cluster, cluster_run, running
+from fsgr_tui.service.cluster import Place
 
 
 def run(
-    request: running.RunRequest, profile: str, plan: Path | None, *, dry_run: bool, detach: bool, as_json: bool
+    request: running.RunRequest, where: Place, plan: Path | None, *, dry_run: bool, detach: bool, as_json: bool
 ) -> int:
     """Submit a command or the steps of a plan, and follow them one after the other.
 
     Args:
+        where: the cluster, as `place` found it.
         plan: the plan file; None for the command of the request.
     """
-    chain = cluster_run.prepare(request, profile, running.read_plan(plan) if plan is not None else None)
+    chain = cluster_run.prepare(request, where, running.read_plan(plan) if plan is not None else None)
     for notice in chain.where.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
     if dry_run:
@@ -47,19 +49,30 @@ def _followed(run: RunFolder, alone: bool, *, as_json: bool) -> int:
     return ended.report(status, as_json=as_json, done=ended.result)
 
 
-_HERE = {"--backend": True, "--profile": True, "--detach": False, "--json": False, "--dry-run": False}
+_HERE = {"--backend": True, "--profile": True, "--nodes": True, "--detach": False, "--json": False, "--dry-run": False}
 """Flags that say where a command runs and how it is watched, and whether a value follows."""
 
 
-def this_command(words: Sequence[str], profile: str, *, dry_run: bool, detach: bool, as_json: bool) -> int:
+def place(profile: str, cwd: str = "", nodes: int | None = None) -> Place:
+    """The cluster, once it can give what a profile asks for.
+
+    Args:
+        cwd: working folder; empty for this one.
+        nodes: instead of the profile's; None for those.
+    """
+    return cluster.place(profile, {"the working folder": cwd or "."}, nodes)
+
+
+def this_command(words: Sequence[str], where: Place, *, dry_run: bool, detach: bool, as_json: bool) -> int:
     """Submit a command of this program, which then runs on the node as it would here.
 
     Args:
         words: the command line, without the program's name.
+        where: the cluster, as `place` found it.
     """
     argv = (running.PROGRAM, *without_place(words))
     request = running.RunRequest(argv=argv, shown=argv)
-    return run(request, profile, None, dry_run=dry_run, detach=detach, as_json=as_json)
+    return run(request, where, None, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def without_place(words: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,9 @@ from fsgr_tui.core.training import (
 from fsgr_tui.core.units import format_bytes, format_duration, printable
 from fsgr_tui.service import training
 from fsgr_tui.service.training_request import TrainRequest
+
+if TYPE_CHECKING:
+    from fsgr_tui.service.cluster import Place
 
 # Flags of the lab's own script that belong to its model; a pasted line works, and what is left out is said.
 _LAB_VALUES = ("text-embed-path", "labels-path", "beta", "m", "xe-least", "xe-most", "refine-epoch-rl")
@@ -141,8 +144,10 @@ def _lab_options(function: Any) -> Any:
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, help="Loader processes.")
 @click.option(
-    "--nproc", "processes", type=click.IntRange(1), default=1, show_default=True, help="Processes, each on a GPU."
-)
+    "--nproc", "processes", type=click.IntRange(1), default=None,
+    help="Processes on a node, each on a GPU.  [default: 1; in Slurm the profile's GPUs]",
+)  # fmt: skip
+@click.option("--nodes", type=click.IntRange(1), default=None, help="With Slurm: nodes, instead of the profile's.")
 @click.option("--d-model", type=click.IntRange(8), default=512, show_default=True, help="Width of the captioner.")
 @click.option("--layers", type=click.IntRange(1), default=3, show_default=True, help="Layers of encoder and decoder.")
 @click.option("--heads", "--head", type=click.IntRange(1), default=8, show_default=True, help="Attention heads.")
@@ -168,6 +173,8 @@ def command(
 ) -> int:
     """Prepare, start and follow a training."""
     _say_left_out(asked)
+    where = _on_slurm(profile, asked) if options.on_slurm(runs_on, profile) else None
+    asked |= {name: asked[name] or 1 for name in ("processes", "nodes")}
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(
@@ -176,15 +183,25 @@ def command(
     )
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
-    if options.on_slurm(runs_on, profile):
+    if where is not None:
         from fsgr_tui.cli import run_cluster
 
-        return run_cluster.this_command(sys.argv[1:], profile, dry_run=dry_run, detach=detach, as_json=as_json)
+        return run_cluster.this_command(sys.argv[1:], where, dry_run=dry_run, detach=detach, as_json=as_json)
     run = training.start(prepared)
     if detach:
         text.echo(run.name)
         return 0
     return ended.report(follow.follow(run), as_json=as_json, done=_rehearsed if dry_run else _done)
+
+
+def _on_slurm(profile: str, asked: dict[str, Any]) -> Place:
+    """The cluster; how many nodes and processes a training has there is filled in."""
+    from fsgr_tui.cli import run_cluster
+    from fsgr_tui.service import cluster_run
+
+    where = run_cluster.place(profile, nodes=asked["nodes"])
+    asked |= {"nodes": where.profile.nodes, "processes": cluster_run.processes_of(where, asked["processes"])}
+    return where
 
 
 def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> TrainRequest:

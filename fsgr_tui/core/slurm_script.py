@@ -21,8 +21,8 @@ START_S = 600
 
 STEP_S = 600
 LIGHT_CPUS = 2
-PORT = 29500
-"""torchrun's own default for the rendezvous."""
+PORTS = "$((20000 + SLURM_JOB_ID % 10000))"
+"""Of the rendezvous: another one for every job that shares the node, below those that the kernel gives away."""
 
 _JOB_NAME_CHARS = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_JOB_NAME = 100
@@ -40,7 +40,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         gpu_type: as the site names it, e.g. "a100".
         cpus: per node; None for four, or what a node has. memory: per node, e.g. "32GB"; empty for the site's default.
         time: `4h`, `90min`, `2-00:00` or `04:00:00`; empty for one from the estimate.
-        nodes: more than one only for commands that torchrun can start.
+        nodes: more than one only for `train`, and for scripts that torchrun can start.
         at_once: how many tasks of an array may run at the same time; 0 for all.
         signal_s: how long before its time limit a job is told to end its batch.
         modules: for `module load`. conda: the environment to activate.
@@ -159,6 +159,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         workdir: working folder.
         time_s: time limit; 0 for the partition's default.
         tasks: how many tasks an array has; 0 for a single job.
+        torchrun: the words behind torchrun, where it starts the command on several nodes.
         python: the interpreter with this program.
         profile_name: as the user calls it.
     """
@@ -173,6 +174,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     time_s: int
     python: str
     tasks: int = 0
+    torchrun: tuple[str, ...] = ()
 
 
 def job_name(run: str, part: str) -> str:
@@ -203,7 +205,7 @@ def script(batch: Batch) -> str:
         *(f"#SBATCH {option}" for option in options(batch)),
         "",
         *setup_lines(profile),
-        *(_rendezvous(profile) if profile.nodes > 1 else ()),
+        *(_rendezvous(profile, batch.torchrun) if batch.torchrun else ()),
         _command(batch),
     ]
     return "\n".join(lines) + "\n"
@@ -251,14 +253,24 @@ def setup_lines(profile: Profile) -> tuple[str, ...]:
     return (*lines, *profile.setup)
 
 
-def _rendezvous(profile: Profile) -> tuple[str, ...]:
+def _rendezvous(profile: Profile, words: Sequence[str]) -> tuple[str, ...]:
     """What torchrun reads from its environment: every flag of it, with PET_ before its name."""
+    each = max(1, profile.gpus or 0)
+    rest = f"--rdzv-id=$PET_RDZV_ID --rdzv-endpoint=$PET_RDZV_ENDPOINT {printable(shlex.join(words))}"
     return (
+        "# The command is srun torchrun with these flags, which it reads from its environment:",
+        f"#   srun torchrun --nnodes=$SLURM_JOB_NUM_NODES --nproc-per-node={each} --rdzv-backend=c10d {rest}",
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-        f'export PET_NNODES="$SLURM_JOB_NUM_NODES" PET_NPROC_PER_NODE={max(1, profile.gpus or 0)}',
+        "first=$(scontrol show node --oneliner \"$first\" | sed -n 's/.* NodeAddr=\\([^ ]*\\).*/\\1/p')",
+        f'export PET_NNODES="$SLURM_JOB_NUM_NODES" PET_NPROC_PER_NODE={each}',
         'export PET_RDZV_BACKEND=c10d PET_RDZV_ID="$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"',
-        f'export PET_RDZV_ENDPOINT="$first:{PORT}"',
+        f'export PET_RDZV_ENDPOINT="$first:{PORTS}"',
+        # srun takes one CPU a task unless it is told again (since 22.05).
+        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
     )
+
+
+TORCHRUN = ("-m", "torch.distributed.run")
 
 
 def on_several_nodes(argv: Sequence[str], python: str) -> tuple[str, ...]:
@@ -275,7 +287,17 @@ def on_several_nodes(argv: Sequence[str], python: str) -> tuple[str, ...]:
             f"{printable(argv[0])} on several nodes: only a Python script can be started by torchrun.",
             "Write it as `python train.py ...`, or use a profile with nodes = 1.",
         )
-    return ("srun", "--kill-on-bad-exit=1", python, "-m", "torch.distributed.run", *words)
+    return (*_SRUN, python, *TORCHRUN, *words)
+
+
+_SRUN = ("srun", "--kill-on-bad-exit=1", "--cpu-bind=none")
+
+
+def torchrun_words(argv: Sequence[str]) -> tuple[str, ...]:
+    """The words behind torchrun of a command made by `on_several_nodes`; empty for any other command."""
+    head = (*_SRUN, *TORCHRUN)
+    begins = (*argv[: len(_SRUN)], *argv[len(_SRUN) + 1 : len(head) + 1])
+    return tuple(argv[len(head) + 1 :]) if begins == head else ()
 
 
 def _command(batch: Batch) -> str:

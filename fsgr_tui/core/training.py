@@ -95,7 +95,8 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
         workers: loader processes (precomputed) or decoding threads (realtime); 0 loads between the steps.
         precision: arithmetic of the captioner on a GPU; auto is bf16 where the GPU has it, else fp16. A CPU takes fp32.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        processes: that train together, one a device.
+        processes: that train together, one a device, on each node.
+        nodes: of a Slurm job, which the run spreads over.
         shuffle_images: a control: every image gets the features of another one, so that the captioner can learn what
             captions sound like, but not what is in a picture.
         rehearsal: one step of everything instead of the run; nothing is kept.
@@ -136,8 +137,14 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     precision: Precision = "auto"
     device: str = "auto"
     processes: int = 1
+    nodes: int = 1
     shuffle_images: bool = False
     rehearsal: bool = False
     logs: str = ""
     resume: bool = False
     overwrite: bool = False
+
+    @property
+    def world(self) -> int:
+        """Processes of all nodes together."""
+        return self.processes * self.nodes

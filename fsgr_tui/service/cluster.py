@@ -24,6 +24,7 @@ from fsgr_tui.core.slurm_script import (
     on_several_nodes,
     script,
     suggested_time_s,
+    torchrun_words,
 )
 from fsgr_tui.core.timing import extraction_rate
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
@@ -69,12 +70,15 @@ class Place(msgspec.Struct, frozen=True):
         return self.profile.python or sys.executable
 
 
-def place(profile_name: str, folders: Mapping[str, str], slurm: Commands = commands.run) -> Place:
+def place(
+    profile_name: str, folders: Mapping[str, str], nodes: int | None = None, slurm: Commands = commands.run
+) -> Place:
     """Look at the cluster, and at whether it can give what a profile asks for.
 
     Args:
         profile_name: empty for the one called "default", or the site's own defaults.
         folders: what the nodes have to see, by its role.
+        nodes: instead of the profile's; None for those.
 
     Raises:
         BadRequest: no such profile or partition, or more than any node has.
@@ -83,6 +87,8 @@ def place(profile_name: str, folders: Mapping[str, str], slurm: Commands = comma
     if slurm is commands.run:
         commands.require()
     name, wanted = read_profile(profile_name)
+    if nodes is not None:
+        wanted = msgspec.structs.replace(wanted, nodes=nodes)
     cluster = read_cluster(slurm)
     profile, partition = fitted(wanted, cluster)
     return Place(name, profile, partition, cluster, _notices(profile, partition, cluster, folders))
@@ -177,7 +183,7 @@ def prepare_extraction(
     if request.shard:
         raise BadRequest("--shard is for a part that you start yourself.", "With --backend slurm say --shards N.")
     folders = {"the images": request.image_root, "the feature file": request.output}
-    where = place(profile_name, folders, slurm)
+    where = place(profile_name, folders, slurm=slurm)
     profile = where.profile
     if profile.nodes > 1:
         raise BadRequest(f"nodes = {profile.nodes}: every shard runs on one node.", "Use nodes = 1 and more --shards.")
@@ -391,4 +397,4 @@ def command_scripts(where: Place, work: Work, run: RunFolder) -> tuple[tuple[Par
     """The one job of a command and its script."""
     what = " ".join(work.shown or work.argv)
     batch = _batch(where, run, work.kind, what, where.profile.time_s or 0, cwd=work.cwd)
-    return ((part_of(run, work.kind), batch),)
+    return ((part_of(run, work.kind), msgspec.structs.replace(batch, torchrun=torchrun_words(work.argv))),)

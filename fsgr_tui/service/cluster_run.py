@@ -55,24 +55,23 @@ class Chain(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.where, profile=light(self.where.profile))
 
 
-def prepare(
-    request: running.RunRequest, profile: str, steps: Sequence[PlanStep] | None, slurm: Commands = commands.run
-) -> Chain:
+def prepare(request: running.RunRequest, where: Place, steps: Sequence[PlanStep] | None) -> Chain:
     """Look at everything that could stop a command, or the steps of a plan, on the cluster.
 
+    Args:
+        where: the cluster, which can give what the profile asks for.
+
     Raises:
-        BadRequest: as `running.prepare` and `cluster.place`; or flags that belong to jobs of this host.
-        MachineCannot: as `cluster.place`.
+        BadRequest: as `running.prepare`; or flags that belong to jobs of this host.
     """
-    if request.queue or not request.wait or request.gpu:
-        flag = "--queue" if request.queue else "--gpu" if request.gpu else "--no-wait"
+    if request.queue or request.first or not request.wait or request.gpu:
+        flag = "--queue" if request.queue else "--first" if request.first else "--gpu" if request.gpu else "--no-wait"
         raise BadRequest(
             f"{flag} is for jobs on this host.", "In Slurm the profile says how many GPUs, and the queue is Slurm's."
         )
     after = tuple(number for name in request.after for number in _ids(name))
     # GPUs are Slurm's to give; those of this host are not looked at.
     here = msgspec.structs.replace(request, gpu="none", after=())
-    where = cluster.place(profile, {"the working folder": request.cwd or "."}, slurm)
     if steps is None:
         return Chain(where, (Link("", request.name, _work(where, running.prepare(here))),), after)
     prepared = running.prepare_plan(steps, here)
@@ -101,12 +100,32 @@ def _work(where: Place, one: running.PreparedRun) -> Work:
     work = Work(kind=one.kind, argv=argv, cwd=one.cwd, shown=one.request.shown or one.request.argv, env=one.request.env)
     if one.kind in LIGHT_KINDS:
         return work
+    if one.kind == "train":
+        return msgspec.structs.replace(work, argv=(*argv, *_spread(where, argv)))
     if where.profile.nodes > 1 and one.kind != "command":
         raise BadRequest(
             f"nodes = {where.profile.nodes}: `fsgr-tui {one.kind}` runs on one node.",
-            "Use nodes = 1; a lab's own script goes to several: fsgr-tui run --profile NAME -- python train.py ...",
+            "Use nodes = 1; `fsgr-tui train` and a lab's own script go to several.",
         )
     return cluster.command_of(where, work)
+
+
+def _spread(where: Place, argv: Sequence[str]) -> tuple[str, ...]:
+    """The flags that spread a training over the nodes and GPUs of its job."""
+    given = {word.partition("=")[0] for word in argv}
+    nodes = where.profile.nodes
+    if "--nodes" in given:
+        raise BadRequest(
+            "--nodes behind `run` does not change the job's nodes.",
+            f"The profile says how many (now {nodes}), or `fsgr-tui train --backend slurm --nodes N`.",
+        )
+    own = ("--nproc", str(processes_of(where))) if "--nproc" not in given and processes_of(where) > 1 else ()
+    return (*(("--nodes", str(nodes)) if nodes > 1 else ()), *own)
+
+
+def processes_of(where: Place, asked: int | None = None) -> int:
+    """Processes of a training on each node: one a GPU, unless the user says how many."""
+    return asked or max(1, where.profile.gpus or 0)
 
 
 def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]:

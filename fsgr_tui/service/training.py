@@ -101,12 +101,12 @@ def _require_numbers(spec: TrainSpec) -> None:
             tr("--exp-name {name} is no plain name.", name=repr(spec.exp_name)),
             tr("Use letters, digits, dots, dashes and underscores."),
         )
-    if spec.batch_size % spec.processes:
+    if spec.batch_size % spec.world:
         raise BadRequest(
             tr(
                 "--batch-size {batch} does not divide among {processes} processes.",
                 batch=spec.batch_size,
-                processes=spec.processes,
+                processes=spec.world,
             ),
             tr("It is the batch of all of them together; use a multiple."),
         )

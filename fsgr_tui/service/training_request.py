@@ -23,7 +23,7 @@ _FLAGS: Final = {
     "pixels": "--pixels", "epochs": "--epochs", "max_steps": "--max-steps", "batch_size": "--batch-size",
     "learning_rate": "--learning-rate", "warmup": "--warmup", "max_eval_images": "--max-eval-images", "beam": "--beam",
     "best_by": "--best-by", "patience": "--patience", "keep": "--keep", "save_s": "--save-every", "workers": "--workers",
-    "seed": "--seed", "precision": "--precision", "device": "--device", "processes": "--nproc", "logs": "--logs-folder",
+    "seed": "--seed", "precision": "--precision", "device": "--device", "processes": "--nproc", "nodes": "--nodes", "logs": "--logs-folder",
 }  # fmt: skip
 _MODEL_FLAGS: Final = {
     "clip_model": "--clip-model", "weights": "--weights", "grid": "--grid", "dtype": "--dtype", "resize": "--resize",

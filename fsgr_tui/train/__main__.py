@@ -18,10 +18,14 @@ from fsgr_tui.core.training import TrainSpec
 def main(asked: argparse.Namespace, events: EventWriter, stopper: Stopper) -> int:
     """Carry out a spec; returns the exit code."""
     spec = msgspec.json.decode(asked.spec.read_bytes(), type=TrainSpec)
-    if spec.processes > 1 and asked.store is None:
+    if asked.room is not None:
+        from fsgr_tui.train.launch import launch_on_node
+
+        return launch_on_node(asked.spec, spec, asked.room, events, stopper)
+    if spec.world > 1 and asked.store is None:
         from fsgr_tui.train.launch import launch
 
-        return launch(asked.spec, spec.processes, events, stopper)
+        return launch(asked.spec, spec, events, stopper)
     events.phase("load")
     try:
         from fsgr_tui.train.run import train
@@ -35,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("spec", type=Path)
     parser.add_argument("--rank", type=int, default=0, help="of this process, when several train together")
     parser.add_argument("--store", type=Path, default=None, help="the file that they meet through")
+    parser.add_argument(
+        "--room", type=Path, default=None, help="on another node: start its processes, which meet there"
+    )
     return parser
 
 

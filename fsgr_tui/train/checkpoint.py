@@ -22,7 +22,7 @@ _CONTENT = {"format", "learner", "state", "random", "words", "identity", "spec"}
 _FREE = {
     "annotation_folder", "features", "images_file", "pixels", "model", "output", "exp_name", "logs",
     "epochs", "max_steps", "max_val_batches", "max_eval_images", "beam", "patience", "keep", "save_s", "java", "java_needed",
-    "workers", "device", "processes", "rehearsal", "resume", "overwrite",
+    "workers", "device", "processes", "nodes", "rehearsal", "resume", "overwrite",
 }  # fmt: skip
 _NESTED = {"size": "", "critical": "self-critical ", "adapters": "adapters "}
 

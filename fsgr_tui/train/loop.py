@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fsgr_tui.core.child import Stopper
-from fsgr_tui.core.errors import EXIT_OK, BadRequest
+from fsgr_tui.core.errors import EXIT_OK, BadRequest, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.features.annotations import Annotations
@@ -191,6 +191,11 @@ class Training:
             # Those of the earlier run would pass for this one's.
             checkpoint.forget(spec)
             forget_boards(spec.logs)
+        if self._ranks.from_first([self.state.step])[0] != self.state.step:
+            # A shared file system may show one node an older folder than another.
+            raise MachineCannot(
+                f"The processes do not see the same checkpoint in {spec.output}.", "Start it once more."
+            )
         self._board = Board(spec.logs if self._ranks.first else "")
         self.tell_sizes()
         if self._last_step <= spec.warmup:

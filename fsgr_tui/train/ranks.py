@@ -1,12 +1,11 @@
 """Several processes that train together, one a device, and what they have to agree on.
 
-They meet through a file in the run's folder. Their collectives go over the loopback interface, never over a network
-address; several machines are not served.
+They meet through a file in the run's folder. On one host their collectives go over the loopback interface; on several
+nodes of a Slurm job over the interface that leads to the others.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +13,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from fsgr_tui.train import network
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def join(rank: int, world: int, store: Path, device: torch.device) -> Ranks:
+def join(rank: int, world: int, store: Path, device: torch.device, nodes: int = 1) -> Ranks:
     """Meet the other processes of a run.
 
     Args:
@@ -102,9 +103,9 @@ def join(rank: int, world: int, store: Path, device: torch.device) -> Ranks:
         world: how many there are.
         store: a file that no earlier run has met through; its folder exists.
         device: of this process.
+        nodes: of the run.
     """
-    # Both libraries would listen on the address of the host's name.
-    os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
+    network.bind(nodes)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -62,7 +62,7 @@ def rehearse(run: Training, spec: TrainSpec, memory: Memory, events: EventWriter
             "data_wait_share": None,
             "epoch_s": step["seconds"] * run.steps_an_epoch,
             "checkpoint_bytes": checkpoint_bytes,
-            **memory.facts(spec.batch_size // spec.processes, spec.processes),
+            **memory.facts(spec.batch_size // spec.world, spec.world),
         },
     )
     return EXIT_OK

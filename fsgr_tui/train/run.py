@@ -22,7 +22,7 @@ from fsgr_tui.train.ranks import ALONE, Ranks, join, leave
 
 _COUNTS = {
     "batch_size": 1, "epochs": 1, "warmup": 0, "workers": 0, "max_steps": 1, "max_val_batches": 1, "min_word_count": 1,
-    "max_eval_images": 1, "beam": 1, "patience": 1, "keep": 0, "save_s": 0, "processes": 1,
+    "max_eval_images": 1, "beam": 1, "patience": 1, "keep": 0, "save_s": 0, "processes": 1, "nodes": 1,
 }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def train(
     """
     check(spec)
     device = device_of(spec, rank)
-    ranks = ALONE if store is None else join(rank, spec.processes, store, device)
+    ranks = ALONE if store is None else join(rank, spec.world, store, device, spec.nodes)
     try:
         code = _train(spec, ranks, device, events, stopper, tell_s)
         # Nobody leaves while another one still listens.
@@ -111,9 +111,9 @@ def check(spec: TrainSpec) -> None:
         raise BadRequest(
             f"d_model {spec.size.d_model} is not a multiple of {spec.size.heads} heads.", "Change one of both."
         )
-    if spec.batch_size % spec.processes:
+    if spec.batch_size % spec.world:
         raise BadRequest(
-            f"batch_size {spec.batch_size} does not divide among {spec.processes} processes.",
+            f"batch_size {spec.batch_size} does not divide among {spec.world} processes.",
             "It is the batch of all of them together; use a multiple.",
         )
     if spec.adapters is not None and spec.mode != "realtime":
@@ -139,7 +139,7 @@ def device_of(spec: TrainSpec, rank: int) -> torch.device:
         BadRequest, MachineCannot: see `chosen_device`; also when there are fewer GPUs than processes.
     """
     device = chosen_device(spec.device)
-    if spec.processes == 1:
+    if spec.world == 1 or (spec.processes == 1 and device.index is not None):
         return device
     if device.type == "cpu":
         # Each would take all cores.
@@ -149,7 +149,7 @@ def device_of(spec: TrainSpec, rank: int) -> torch.device:
         raise MachineCannot(
             f"There are {torch.cuda.device_count()} GPUs for {spec.processes} processes.", "Use a smaller --nproc."
         )
-    return torch.device("cuda", rank)
+    return torch.device("cuda", rank % spec.processes)
 
 
 def _out_of_memory(spec: TrainSpec, device: str, run: Training | None, ranks: Ranks) -> MachineCannot:

@@ -135,6 +135,7 @@ def test_a_training_runs_as_a_job_and_goes_on_after_its_time_limit(slurm, demo_r
     ("words", "kept"),
     [
         (("train", "--backend", "slurm", "--epochs", "3", "--detach"), ("train", "--epochs", "3")),
+        (("train", "--nodes", "2", "--nproc", "4", "--backend=slurm"), ("train", "--nproc", "4")),
         (("train", "--profile=gpu", "--json", "--dry_run", "--name", "x"), ("train", "--name", "x")),
     ],
 )
@@ -142,11 +143,17 @@ def test_a_command_on_its_node_is_not_told_again_where_it_runs(words, kept):
     assert without_place(words) == kept
 
 
-def test_a_training_of_this_program_on_several_nodes_is_refused(slurm, demo_root, tmp_path):
-    (tmp_path / "slurm.toml").write_text("[two]\nnodes = 2\n")
-    done = run_cli("run", "--profile", "two", "--", "fsgr-tui", "train", "--mode", "realtime")
+def test_what_cannot_run_on_several_nodes_is_told_and_a_training_is_spread_over_them(slurm, tmp_path):
+    (tmp_path / "slurm.toml").write_text("[two]\nnodes = 2\ngpus = 2\n")
+    done = run_cli("run", "--profile", "two", "--", "fsgr-tui", "text-embed", "--help")
     assert done.returncode == 2
-    assert "`fsgr-tui train` runs on one node" in done.stderr
+    assert "`fsgr-tui text-embed` runs on one node" in done.stderr
     shown = run_cli("run", "--profile", "two", "--dry-run", "--", "python3", "train.py")
     assert shown.returncode == 0, shown.stderr
     assert "PET_RDZV_ENDPOINT" in shown.stdout
+    spread = run_cli("run", "--profile", "two", "--dry-run", "--", "fsgr-tui", "train", "--mode", "realtime")
+    assert spread.returncode == 0, spread.stderr
+    assert "#SBATCH --nodes=2" in spread.stdout
+    twice = run_cli("run", "--profile", "two", "--dry-run", "--", "fsgr-tui", "train", "--nodes", "4")
+    assert twice.returncode == 2
+    assert "The profile says how many (now 2)" in twice.stderr

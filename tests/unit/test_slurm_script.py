@@ -16,6 +16,7 @@ from fsgr_tui.core.slurm_script import (
     on_several_nodes,
     script,
     suggested_time_s,
+    torchrun_words,
 )
 from fsgr_tui.core.units import Estimate
 from fsgr_tui.service.profiles import EXAMPLE, read_profile
@@ -99,28 +100,47 @@ def test_a_path_that_would_break_the_script_is_refused(path):
 
 
 def test_several_nodes_meet_at_the_first_host_and_the_text_says_so():
-    """The text alone is tested: no training ran on several nodes here."""
-    text = script(batch(msgspec.structs.replace(WHOLE, nodes=4, gpus=8), tasks=0))
+    """`tests/slurm/test_slurm_training.py` runs one."""
+    text = script(
+        batch(msgspec.structs.replace(WHOLE, nodes=4, gpus=8), tasks=0, torchrun=("train.py", "--name", "a b"))
+    )
     assert "#SBATCH --nodes=4" in text
     assert "#SBATCH --ntasks-per-node=1" in text
     assert 'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)' in text
     assert "PET_NPROC_PER_NODE=8" in text
-    assert 'PET_RDZV_ENDPOINT="$first:29500"' in text
+    assert 'PET_RDZV_ENDPOINT="$first:$((20000 + SLURM_JOB_ID % 10000))"' in text
+    assert "#   srun torchrun --nnodes=$SLURM_JOB_NUM_NODES --nproc-per-node=8 --rdzv-backend=c10d" in text
+    assert "train.py --name 'a b'" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+    assert "RDZV" not in script(batch(msgspec.structs.replace(WHOLE, nodes=4), tasks=0))
+
+
+def test_the_first_host_is_reached_by_the_address_that_slurm_knows():
+    text = script(batch(msgspec.structs.replace(WHOLE, nodes=2), tasks=0, torchrun=("train.py",)))
+    answers = """scontrol() {
+        if [ "$2" = hostnames ]; then printf 'n1\\nn2\\n'
+        else echo "NodeName=$4 Arch=x86_64 NodeAddr=10.1.2.3 NodeHostName=$4 Version=22.05.8"; fi
+    }"""
+    lines = [line for line in text.splitlines() if line.startswith(("first=", "export"))]
+    shell = "\n".join([answers, *lines, 'echo "$PET_RDZV_ENDPOINT"'])
+    env = {
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_JOB_ID": "123456",
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run(["bash", "-c", shell], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "10.1.2.3:23456"
 
 
 def test_torchrun_is_started_once_a_node_by_srun():
     argv = on_several_nodes(("python", "train.py", "--epochs", "3"), "/venv/bin/python")
     assert argv == (
-        "srun",
-        "--kill-on-bad-exit=1",
-        "python",
-        "-m",
-        "torch.distributed.run",
-        "train.py",
-        "--epochs",
-        "3",
-    )
+        "srun", "--kill-on-bad-exit=1", "--cpu-bind=none", "python", "-m", "torch.distributed.run",
+        "train.py", "--epochs", "3",
+    )  # fmt: skip
+    assert torchrun_words(argv) == ("train.py", "--epochs", "3")
+    assert torchrun_words(("python", "train.py")) == ()
     with pytest.raises(BadRequest, match="only a Python script"):
         on_several_nodes(("bash", "train.sh"), "/venv/bin/python")
 
