@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "Run any command, or a plan of several, as jobs that belong to no terminal.",
     "integrate": "What a lab's checkout needs to read feature files, as a diff; applied when told.",
     "jobs": "List the jobs and how they stand.",
+    "queue": "List the jobs that wait, in their order; move one to the front.",
     "logs": "Show a job's log.",
     "attach": "Watch a running job.",
     "stop": "Stop jobs: gently, then firmly.",

@@ -361,6 +361,7 @@ def keep_attempt(run: RunFolder, status: JobStatus) -> None:
         if path.exists():
             path.replace(kept / path.name)
     run.log.touch()
+    run.turn.unlink(missing_ok=True)
 
 
 def remove(run: RunFolder) -> None:

@@ -8,6 +8,7 @@ series.jsonl  numbers that were read off the log, over time
 log           the child's output; of bars that redraw themselves only some states
 lock          held by the living runner; holds its pid, start time and host; its time is the heartbeat
 processes     the job's processes, as the runner last saw them
+turn          its order number, where it was moved in the queue
 attempt-N/    status, events and log of an earlier attempt
 runner.log    what went wrong in the runner itself
 """
@@ -70,6 +71,7 @@ class RunFolder:
         self.series = folder / "series.jsonl"
         self.lock = folder / "lock"
         self.processes = folder / "processes"
+        self.turn = folder / "turn"
         self.runner_log = folder / "runner.log"
 
     @property

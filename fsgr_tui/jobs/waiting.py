@@ -16,7 +16,7 @@ from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, BadRequ
 from fsgr_tui.core.job import Cause, GpuWish, JobSpec, JobState, JobStatus, Waiting
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
-from fsgr_tui.jobs import gpus, life
+from fsgr_tui.jobs import gpus, life, turns
 from fsgr_tui.jobs.folder import RunFolder, all_runs
 
 POLL_S = 1.0
@@ -140,7 +140,7 @@ class Waiter:
 
     def _ahead(self, kind: Waiting) -> list[str]:
         """The living jobs that have waited longer for the same."""
-        mine = (self._spec.created, self._run.name)
+        mine = turns.order(self._run, self._spec)
         found = []
         for other in all_runs():
             try:
@@ -150,7 +150,7 @@ class Waiter:
                 spec = other.read_spec()
             except BadRequest:
                 continue
-            earlier = (spec.created, other.name) < mine
+            earlier = turns.order(other, spec) < mine
             if earlier and _overlap(kind, spec, self._spec) and life.prove(other.lock).life != "gone":
                 found.append(other.name)
         return sorted(found)

@@ -17,7 +17,7 @@ from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.planfile import PlanStep, read
 from fsgr_tui.core.units import printable
-from fsgr_tui.jobs import control, gpus
+from fsgr_tui.jobs import control, gpus, turns
 from fsgr_tui.jobs.folder import (
     LOCKS,
     STEP_KINDS,
@@ -42,6 +42,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             may use one.
         after: jobs that have to end well first.
         queue: whether it runs in turn with the other jobs of the queue.
+        first: whether it begins before all others that wait for the same.
         wait: whether it waits for a GPU, or is refused when none is free.
         shown: the command line as typed.
     """
@@ -53,6 +54,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str = ""
     after: tuple[str, ...] = ()
     queue: bool = False
+    first: bool = False
     wait: bool = True
     shown: tuple[str, ...] = ()
 
@@ -120,6 +122,8 @@ def start(prepared: PreparedRun) -> RunFolder:
         MachineCannot: the run folder cannot be made.
     """
     run = new_run(prepared.kind, prepared.request.name)
+    if prepared.request.first:
+        _place(run, turns.front())
     _start(run, prepared, prepared.needs)
     return run
 
@@ -157,10 +161,14 @@ def start_plan(prepared: Sequence[tuple[PlanStep, PreparedRun]]) -> tuple[RunFol
         MachineCannot: a run folder cannot be made; the steps started until then wait for nothing that is missing.
     """
     names: dict[str, str] = {}
-    runs = []
+    runs: list[RunFolder] = []
+    front = turns.front() - len(prepared)
     for step, one in prepared:
         run = new_run(step.name, one.request.name)
         names[step.name] = run.name
+        if one.request.first:
+            # Ahead of all others, the steps among themselves in their own order.
+            _place(run, front + len(runs))
         _start(run, one, (*one.needs, *(names[need] for need in step.needs)))
         runs.append(run)
     return tuple(runs)
@@ -229,6 +237,20 @@ def told_at_log_out(session: LoginSession) -> str:
         "enable-linger` once, and then `systemd-run --user --scope fsgr-tui run ...`.",
         source=session.source,
     )
+
+
+def _place(run: RunFolder, number: float) -> None:
+    try:
+        turns.place(run, number)
+    except OSError as error:
+        raise MachineCannot(
+            tr(
+                "The run folder {folder} cannot be written: {reason}.",
+                folder=run.folder,
+                reason=error.strerror or error,
+            ),
+            tr("Make room there, or set FSGR_TUI_RUNS to another folder."),
+        ) from None
 
 
 def _start(run: RunFolder, prepared: PreparedRun, needs: Sequence[str]) -> None:
