@@ -6,28 +6,44 @@ Translate in fsgr_tui/locale/zh_CN/LC_MESSAGES/fsgr_tui.po and run it again.
 
 from __future__ import annotations
 
+import ast
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from fsgr_tui.core.language import CHINESE, DOMAIN, LOCALE_DIR
 
 PACKAGE = Path(__file__).parent.parent / "fsgr_tui"
-KEYWORDS = {"tr": None, "mark": None, "trn": (1, 2)}
+TEXTS = {"tr": 1, "mark": 1, "trn": 2}
+"""How many of a call's arguments are texts."""
 
 
 def texts(under: str = "") -> Catalog:
     """The texts in the code, or in one folder or file of it, as a template."""
     template = Catalog(project="fsgr-tui", charset="utf-8")
-    found = extract_from_dir(PACKAGE, method_map=[("**.py", "python")], keywords=KEYWORDS)
-    for name, line, message, _, context in found:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
         if name.startswith(under):
-            template.add(message, None, [(name, line)], context=context)
+            for line, message in _marked(path):
+                template.add(message, None, [(name, line)])
     return template
+
+
+def _marked(path: Path) -> Iterator[tuple[int, str | tuple[str, ...]]]:
+    """Lines and texts of a module, by its syntax tree: Babel's own reader does not look into f-strings."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            first = node.args[: TEXTS.get(name, 0)]
+            words = tuple(
+                each.value for each in first if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            )
+            if words and len(words) == TEXTS[name]:
+                yield node.lineno, words if len(words) > 1 else words[0]
 
 
 def po_file(language: str = CHINESE) -> Path:
