@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from fsgr_tui.core.guide import GUIDE_DISK_BYTES
-from fsgr_tui.core.language import mark, sentences, tr, trn
+from fsgr_tui.core.language import joined, mark, sentences, tr, trn
 from fsgr_tui.core.plan import Criterion, FilesystemNeed, MemoryPlan, Rung, TimePlan, Vote, Way
 from fsgr_tui.core.situation import Situation
 from fsgr_tui.core.storage import CHECKPOINT_BYTES, checkpoint_bytes
@@ -137,7 +137,7 @@ def images(facts: Facts) -> Criterion:
             tr("Nothing has to be brought here."),
         )
     missing = sum(split.images for split in dataset.splits if not split.found)
-    threshold = f"{format_bytes(dataset.missing_bytes)}, " + trn("{count:,} file", "{count:,} files", missing)
+    threshold = joined(format_bytes(dataset.missing_bytes), trn("{count:,} file", "{count:,} files", missing))
     free = need.free_bytes
     observed = str(free) if isinstance(free, Unknown) else tr("{size} free", size=format_bytes(free))
     if isinstance(need.inodes_free, int) and need.inodes_free < missing:

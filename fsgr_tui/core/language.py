@@ -111,5 +111,13 @@ def sentences(*texts: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Words of a sentence with commas between them."""
+    """Names in a row, such as subjects of one sentence."""
     return tr(", ").join(names)
+
+
+def joined(*parts: str) -> str:
+    """Statements about one thing in a row; Chinese puts another comma between them than between names."""
+    text, *more = parts
+    for part in more:
+        text = tr("{begin}, {more}", begin=text, more=part)
+    return text

@@ -139,7 +139,7 @@ def format_estimate(estimate: Estimate | Unknown) -> str:
         return str(estimate)
     show = {"bytes": format_bytes, "s": format_duration}.get(estimate.unit, _format_count(estimate.unit))
     likely, low, high = show(estimate.likely), show(estimate.low), show(estimate.high)
-    return likely if low == high else f"{likely} ({low} - {high})"
+    return likely if low == high else tr("{likely} ({low} - {high})", likely=likely, low=low, high=high)
 
 
 def _format_count(unit: str) -> Callable[[float], str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.dataset import DatasetFacts, SplitFacts
-from fsgr_tui.core.language import listed, sentences, tr
+from fsgr_tui.core.language import joined, sentences, tr
 from fsgr_tui.core.machine import Disk, Gpu, Machine
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration, format_estimate, format_gib, printable
@@ -64,7 +64,7 @@ def _disk_words(disk: Disk) -> str:
     else:
         room = tr("{free} free of {total}", free=format_bytes(free), total=format_bytes(total))
     where = tr("{room} on {mount} ({filesystem})", room=room, mount=disk.mount, filesystem=disk.filesystem)
-    return where if disk.writable or disk.silence else f"{where}, {tr('NOT WRITABLE')}"
+    return where if disk.writable or disk.silence else joined(where, tr("NOT WRITABLE"))
 
 
 def gpu_words(gpu: Gpu) -> str:
@@ -80,7 +80,7 @@ def gpu_words(gpu: Gpu) -> str:
         parts.append(tr("{percent} % busy", percent=gpu.utilisation))
     if gpu.mig:
         parts.append(tr("MIG slice"))
-    return printable(listed(parts))
+    return printable(joined(*parts))
 
 
 def dataset_rows(dataset: DatasetFacts) -> Rows:
@@ -165,7 +165,8 @@ def plan_page(plan: Plan) -> str:
     if verdict.cache:
         answer = tr("realtime from cached pixels")
     elif verdict.mode == "precomputed":
-        answer += f": {choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"
+        stored = f"{choice.tokens} x {choice.width} {choice.dtype}, {format_bytes(choice.feature_bytes)}"
+        answer = tr("{mode}: {stored}", mode=answer, stored=stored)
     parts = ["# " + tr("Plan: {answer}", answer=answer)]
     parts += [_simulated(line) for line in plan.simulated]
     guide, notes = plan_rows.guide_table(plan)
@@ -187,7 +188,7 @@ def plan_page(plan: Plan) -> str:
             parts += [_title(title), "\n".join(f"- {escape(line)}" for line in lines)]
     parts += [
         _title(tr("The ways")), grid(plan_rows.way_columns(), plan_rows.way_rows(plan)),
-        "\n".join(f"- {tr(way.name)}: {escape(way.exactness)}" for way in plan.ways), escape(plan_rows.time_words(plan)),
+        "\n".join("- " + tr("{name}: {text}", name=tr(way.name), text=escape(way.exactness)) for way in plan.ways), escape(plan_rows.time_words(plan)),
     ]  # fmt: skip
     if plan.models:
         parts += [
@@ -198,7 +199,12 @@ def plan_page(plan: Plan) -> str:
     if plan.memory.gpus:
         parts += [_title(tr("GPU memory")), grid(plan_rows.gpu_columns(plan), plan_rows.gpu_rows(plan))]
         parts += (
-            ["\n".join(f"- {name}: {escape(note)}" for name, note in plan_rows.gpu_notes(plan))]
+            [
+                "\n".join(
+                    "- " + tr("{name}: {text}", name=name, text=escape(note))
+                    for name, note in plan_rows.gpu_notes(plan)
+                )
+            ]
             if plan_rows.gpu_notes(plan)
             else []
         )
@@ -257,7 +263,8 @@ def _title(text: str) -> str:
 
 
 def _simulated(line: str) -> str:
-    return f"**{tr('Simulated, not this machine:')}** {escape(line)}"
+    warning = tr("Simulated, not this machine:")
+    return f"**{warning}** {escape(line)}"
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
