@@ -201,6 +201,13 @@ def _json_object(text: Any) -> Any:
         return text
 
 
+def read_checksums(file: h5py.File) -> dict[int, int]:
+    """The CRC32 of every row by its image id; empty for a file that keeps none."""
+    if ROW_IDS not in file.attrs or ROW_CRC32 not in file.attrs:
+        return {}
+    return dict(zip(file.attrs[ROW_IDS].tolist(), file.attrs[ROW_CRC32].tolist(), strict=True))
+
+
 def read_refused(file: h5py.File) -> list[tuple[int, str, str]]:
     """(image id, path, reason) of the images that were refused when the file was made."""
     return [(int(image_id), path, reason) for image_id, path, reason in json.loads(file.attrs.get(REFUSED, "[]"))]

@@ -11,7 +11,7 @@ import msgspec
 from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.features.build import FeatureBuild, Tell
-from fsgr_tui.features.manifest import Manifest, differences, read_manifest, read_refused
+from fsgr_tui.features.manifest import Manifest, differences, read_checksums, read_manifest, read_refused
 from fsgr_tui.features.opening import open_hdf5
 from fsgr_tui.features.reader import FeatureFile
 
@@ -26,6 +26,7 @@ def merge_files(
     Args:
         target: the new file.
         sources: files of this program, of one identity and with disjoint ids.
+        resume: go on with a merge that was cut off; one that was cut off behind its last step is done.
         tell: called with (rows copied, rows).
 
     Returns:
@@ -45,6 +46,8 @@ def merge_files(
             refused |= {
                 image_id: (path, reason) for image_id, path, reason in read_refused(hdf5) if image_id not in ids
             }
+    if resume and (made := _made_before(target, manifest, files, set(refused))) is not None:
+        return made
     rows = (*sorted(ids), *sorted(refused))
     build = FeatureBuild.start(target, _of_all(manifest, files), rows, overwrite=overwrite, resume=resume)
     try:
@@ -56,6 +59,23 @@ def merge_files(
         return build.publish()
     finally:
         build.close()
+
+
+def _made_before(target: Path, manifest: Manifest, files: Sequence[FeatureFile], refused: set[int]) -> Manifest | None:
+    """The manifest of a target that these files were merged into already, by the checksum of every row; else None.
+
+    It was killed between its rename and its last word: a job that Slurm starts once more finds it so.
+    """
+    if not target.exists():
+        return None
+    with open_hdf5(target) as hdf5:
+        there, left_out, sums = read_manifest(hdf5), {each[0] for each in read_refused(hdf5)}, read_checksums(hdf5)
+    wanted: dict[int, int] = {}
+    for file in files:
+        with open_hdf5(file.path) as hdf5:
+            wanted |= read_checksums(hdf5)
+    same = there is not None and not differences(manifest.identity(), there.identity())
+    return there if same and sums == wanted and wanted and left_out == refused else None
 
 
 def missing_shards(sources: Sequence[Path]) -> tuple[str, ...]:

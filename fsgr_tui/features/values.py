@@ -16,7 +16,7 @@ from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import few
 from fsgr_tui.features.checkable import Checkable
-from fsgr_tui.features.manifest import FIELD_WORDS, ROW_CRC32, ROW_IDS
+from fsgr_tui.features.manifest import FIELD_WORDS, read_checksums
 from fsgr_tui.features.reader import FeatureFile
 
 FLOAT16_LARGEST = 65504.0
@@ -315,6 +315,4 @@ def _stored_crc32(file: Checkable, *, beside: bool) -> dict[int, int]:
     if file.manifest is None or not isinstance(file, FeatureFile) or bool(file.manifest.global_width) != beside:
         return {}
     with h5py.File(file.path, "r") as hdf5:
-        if ROW_IDS not in hdf5.attrs or ROW_CRC32 not in hdf5.attrs:
-            return {}
-        return dict(zip(hdf5.attrs[ROW_IDS].tolist(), hdf5.attrs[ROW_CRC32].tolist(), strict=True))
+        return read_checksums(hdf5)

@@ -358,6 +358,24 @@ def test_a_merge_with_the_target_last_is_told_the_order(tmp_path):
     assert run_cli("merge", str(first), str(first), str(second)).returncode == 2
 
 
+def test_a_merge_that_was_killed_after_its_rename_is_done_when_it_goes_on(tmp_path):
+    """Slurm starts a job once more whose last word did not reach it."""
+    parts = [build_file(tmp_path / "a.hdf5", (1, 2)), build_file(tmp_path / "b.hdf5", (3,))]
+    target = tmp_path / "all.hdf5"
+    merge_files(target, parts)
+    before = target.stat()
+    words = ("merge", "--resume", str(target), *map(str, parts))
+    done = run_cli(*words)
+    assert (done.returncode, target.stat().st_mtime_ns) == (0, before.st_mtime_ns), done.stderr
+    assert "3 images from 2 files" in done.stdout
+    # Another file of that name is not taken for it.
+    target.unlink()
+    merge_files(target, [parts[0], build_file(tmp_path / "c.hdf5", (4,))])
+    refused = run_cli(*words)
+    assert refused.returncode == 2
+    assert f"{target} exists already" in refused.stderr
+
+
 def test_a_merged_file_tells_that_rows_of_a_shard_were_converted(tmp_path):
     merge_files(
         tmp_path / "all.hdf5",
