@@ -8,10 +8,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from fsgr_tui.core.language import mark, tr
+
 WIDTH_PX, HEIGHT_PX = 640, 190
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 56, 12, 10, 24
 POINTS = 400
 _BLOCKS = "▁▂▃▄▅▆▇█"
+
+AXES = (mark("step"), mark("second"), mark("minute"))
+"""What charts count along."""
 
 Point = tuple[float, float | None]
 
@@ -32,7 +37,7 @@ class Chart(msgspec.Struct, frozen=True):
     """Curves that share their axes.
 
     Attributes:
-        x_name: "step", "second" or "minute".
+        x_name: one of AXES.
         form: how a value is written: "number", "bytes" or "percent".
         from_zero: whether the axis of values begins at zero.
     """
@@ -100,7 +105,7 @@ def svg(chart: Chart, write: Callable[[float], str] = number) -> str:
         parts.append(f'<line class="grid" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{down(tick):.1f}" y2="{down(tick):.1f}"/>')  # fmt: skip
         parts.append(f'<text x="{LEFT_PX - 6}" y="{down(tick) + 4:.1f}" text-anchor="end">{html.escape(write(tick))}</text>')  # fmt: skip
     for at, anchor in ((first, "start"), (last, "end")):
-        parts.append(f'<text x="{across(at):.1f}" y="{HEIGHT_PX - 6}" text-anchor="{anchor}">{html.escape(chart.x_name)} {number(at)}</text>')  # fmt: skip
+        parts.append(f'<text x="{across(at):.1f}" y="{HEIGHT_PX - 6}" text-anchor="{anchor}">{html.escape(tr(chart.x_name))} {number(at)}</text>')  # fmt: skip
     for colour, curve in enumerate(chart.curves):
         parts += _line(curve, colour, across, down)
     return "".join((*parts, "</svg>"))

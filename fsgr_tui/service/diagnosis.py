@@ -16,6 +16,7 @@ import msgspec
 from fsgr_tui import __version__
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import Checkout, Interpreter, LoginSession
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import Disk, Machine
 from fsgr_tui.core.preflight import linger_remedy
 from fsgr_tui.core.preflight_runtime import SPACY_MODEL, spacy_findings
@@ -95,7 +96,7 @@ def examine(*, python: str = "", hide_host: bool = False, asked: Asked = HERE) -
             Reading("fsgr-tui", f"{__version__}, Python {platform.python_version()} ({platform.machine()})"),
             *_machine_rows(machine),
             *_login_rows(login.result()),
-            Reading("java", shutil.which("java") or "not found (only METEOR, SPICE and the PTB tokenizer need it)"),
+            Reading("java", shutil.which("java") or tr("not found (only METEOR, SPICE and the PTB tokenizer need it)")),
             *(lab.result() if lab else ()),
             *_binding_rows(asked.bindings()),
         ]
@@ -110,57 +111,67 @@ def grouped(rows: tuple[Reading, ...]) -> list[tuple[str, str]]:
     lines = [(row.what, row.reading) for row in rows if not row.group]
     here = [f"{row.what} {row.reading}" for row in rows if row.group == "packages" and row.reading != _ABSENT]
     absent = [row.what for row in rows if row.group == "packages" and row.reading == _ABSENT]
-    lines.append(("packages", ", ".join(here)))
+    lines.append((tr("packages"), ", ".join(here)))
     if absent:
-        lines.append((_ABSENT, ", ".join(absent)))
+        lines.append((tr(_ABSENT), ", ".join(absent)))
     variables = [f"{row.what}={row.reading}" for row in rows if row.group == "environment"]
-    return [*lines, ("environment", ", ".join(variables) or "none of the variables that matter is set")]
+    return [*lines, (tr("environment"), ", ".join(variables) or tr("none of the variables that matter is set"))]
 
 
 def page(rows: tuple[Reading, ...]) -> str:
     """The rows as a Markdown table."""
-    return grid(("what", "reading"), grouped(rows))
+    return grid((tr("what"), tr("reading")), grouped(rows))
 
 
-_ABSENT = "not installed"
+_ABSENT = mark("not installed")
+"""In a row it stays as it is: it is what rows are told apart by."""
 
 
 def _machine_rows(machine: Machine) -> list[Reading]:
     plain = machine_rows(msgspec.structs.replace(machine, disks=()))
     rows = [Reading(row[0] or "GPU", row[1]) for row in plain]
     if not isinstance(machine.gpu_report.driver, Unknown):
-        rows.append(Reading("driver", machine.gpu_report.driver))
-    names = ("working folder", "run folders")
+        rows.append(Reading(tr("driver"), machine.gpu_report.driver))
+    names = (tr("working folder"), tr("run folders"))
     return rows + [
         Reading(name, f"{disk.path}: {_disk_words(disk)}") for name, disk in zip(names, machine.disks, strict=False)
     ]
 
 
 def _disk_words(disk: Disk) -> str:
-    free = str(disk.free_bytes) if isinstance(disk.free_bytes, Unknown) else f"{format_bytes(disk.free_bytes)} free"
-    of = "" if isinstance(disk.total_bytes, Unknown) else f" of {format_bytes(disk.total_bytes)}"
+    if isinstance(disk.free_bytes, Unknown):
+        free = str(disk.free_bytes)
+    elif isinstance(disk.total_bytes, Unknown):
+        free = tr("{free} free", free=format_bytes(disk.free_bytes))
+    else:
+        free = tr("{free} free of {total}", free=format_bytes(disk.free_bytes), total=format_bytes(disk.total_bytes))
+    place = tr("{free} on {mount} ({filesystem})", free=free, mount=disk.mount, filesystem=disk.filesystem)
+    if not disk.writable and not disk.silence:
+        place = tr("{place}, NOT WRITABLE", place=place)
     quota = (
         disk.quota_bytes.reason
         if isinstance(disk.quota_bytes, Unknown)
-        else f"quota leaves {format_bytes(disk.quota_bytes)}"
+        else tr("quota leaves {free}", free=format_bytes(disk.quota_bytes))
     )
     inodes = (
-        f"inodes {disk.inodes_free}" if isinstance(disk.inodes_free, Unknown) else f"{disk.inodes_free:,} inodes free"
+        tr("inodes {reason}", reason=disk.inodes_free)
+        if isinstance(disk.inodes_free, Unknown)
+        else tr("{inodes:,} inodes free", inodes=disk.inodes_free)
     )
-    state = "" if disk.writable or disk.silence else ", NOT WRITABLE"
-    return f"{free}{of} on {disk.mount} ({disk.filesystem}){state}; {quota}; {inodes}"
+    return tr("; ").join((place, quota, inodes))
 
 
 def _login_rows(session: LoginSession) -> list[Reading]:
     if session.kills is False:
-        return [Reading("log-out", f"jobs go on after it ({session.source})")]
+        return [Reading(tr("log-out"), tr("jobs go on after it ({source})", source=session.source))]
     found = (
-        f"not known whether jobs go on: {session.kills.reason}"
+        tr("not known whether jobs go on: {reason}", reason=session.kills.reason)
         if isinstance(session.kills, Unknown)
-        else f"ends all processes: KillUserProcesses ({session.source})"
+        else tr("ends all processes: KillUserProcesses ({source})", source=session.source)
     )
-    lingers = ", enable-linger is on" if session.lingers is True else ""
-    return [Reading("log-out", f"{found}{lingers}. {linger_remedy(session)}")]
+    if session.lingers is True:
+        found = tr("{found}, enable-linger is on", found=found)
+    return [Reading(tr("log-out"), tr("{found}. {remedy}", found=found, remedy=linger_remedy(session)))]
 
 
 def _binding_rows(bindings: tuple[str, ...]) -> list[Reading]:
@@ -169,8 +180,11 @@ def _binding_rows(bindings: tuple[str, ...]) -> list[Reading]:
         return []
     return [
         Reading(
-            "warning",
-            f"The deprecated package pynvml is installed ({', '.join(bindings)}): pip uninstall pynvml; nvidia-ml-py stays.",
+            tr("warning"),
+            tr(
+                "The deprecated package pynvml is installed ({bindings}): pip uninstall pynvml; nvidia-ml-py stays.",
+                bindings=", ".join(bindings),
+            ),
         )
     ]
 
@@ -182,18 +196,25 @@ def _lab_rows(python: str) -> list[Reading]:
     except Problem as problem:
         if problem.exit_code == 2:
             raise
-        return [Reading("lab's Python", f"{problem.what} {problem.fix}")]
+        return [Reading(tr("lab's Python"), f"{problem.what} {problem.fix}")]
     torch = lab.torch
     built = (
         f"torch {torch}"
         if isinstance(torch, Unknown)
-        else f"torch {torch.version}, {f'CUDA {torch.cuda}' if torch.cuda else 'built without CUDA'}, sees {torch.gpus} GPUs"
+        else tr(
+            "torch {version}, {cuda}, sees {gpus} GPUs",
+            version=torch.version,
+            cuda=f"CUDA {torch.cuda}" if torch.cuda else tr("built without CUDA"),
+            gpus=torch.gpus,
+        )
     )
-    others = ", ".join(f"{name} {lab.packages[name]}" if name in lab.packages else f"no {name}" for name in wanted[1:])
-    rows = [Reading("lab's Python", f"{python} ({lab.version}): {built}; {others}")]
+    others = ", ".join(
+        f"{name} {lab.packages[name]}" if name in lab.packages else tr("no {name}", name=name) for name in wanted[1:]
+    )
+    rows = [Reading(tr("lab's Python"), f"{python} ({lab.version}): {built}; {others}")]
     needs_spacy = Checkout("", "", imports=frozenset({"spacy"}))
     return rows + [
-        Reading("warning", f"{row.what}: {row.remedy}")
+        Reading(tr("warning"), f"{row.what}: {row.remedy}")
         for row in spacy_findings(lab, needs_spacy)
         if row.verdict == "stop"
     ]

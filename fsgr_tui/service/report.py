@@ -11,7 +11,9 @@ import msgspec
 
 from fsgr_tui import __version__
 from fsgr_tui.core.event import EventReader, Metric, Progress
+from fsgr_tui.core.event_words import unit_words
 from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.jobs.progress.screen import Screen
 from fsgr_tui.jobs.series import read
@@ -120,11 +122,11 @@ def _machine_charts(samples: list[dict[str, Any]], rates: list[Point], started: 
 
     told = thinned([((at - started) / unit_s, rate) for at, rate in rates])
     found = [
-        Chart(f"{unit or 'units'} per second", name, (Curve("rate", told or points("rate")),)),
-        Chart("processors (100 % is one core)", name, (Curve("CPU", points("cpu_percent")),), "percent"),
+        Chart(tr("{unit} per second", unit=unit_words(unit) or tr("units")), name, (Curve(tr("rate"), told or points("rate")),)),
+        Chart(tr("processors (100 % is one core)"), name, (Curve("CPU", points("cpu_percent")),), "percent"),
         Chart("GPU", name, (Curve("GPU", points("gpu_percent")),), "percent"),
-        Chart("memory", name, (Curve("host", points("memory_bytes")), Curve("GPU", points("gpu_memory_bytes"))), "bytes"),
-        Chart("disk, each second", name, (Curve("read", points("read_bytes_s")), Curve("written", points("write_bytes_s"))), "bytes"),
+        Chart(tr("memory"), name, (Curve(tr("host"), points("memory_bytes")), Curve("GPU", points("gpu_memory_bytes"))), "bytes"),
+        Chart(tr("disk, each second"), name, (Curve(tr("read"), points("read_bytes_s")), Curve(tr("written"), points("write_bytes_s"))), "bytes"),
     ]  # fmt: skip
     kept = []
     for chart in found:

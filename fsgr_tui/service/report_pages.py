@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from fsgr_tui.core.job import Alarm, UsageSeen
+from fsgr_tui.core.event_words import phase_words, unit_words
+from fsgr_tui.core.job import Alarm, JobProgress, UsageSeen
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration, printable
 from fsgr_tui.service.curves import Chart, blocks, number, svg
 from fsgr_tui.service.markdown import escape, grid
@@ -22,25 +24,27 @@ _STATES: Final = {"done": "good", "failed": "bad", "interrupted": "bad", "stoppe
 def as_markdown(report: JobReport) -> str:
     """The report as Markdown."""
     status = report.status
-    parts = [f"# {escape(status.name)}: {status.state}", _sentence(report, escape)]
+    parts = [f"# {escape(status.name)}: {tr(status.state)}", _sentence(report, escape)]
     if status.cause is not None:
         parts.append(f"**{escape(status.cause.text)}** {escape(status.cause.advice)}".strip())
         if status.cause.line:
             parts.append(f"> {escape(status.cause.line)}")
-    parts += ["## What ran", grid(("", ""), what_ran(report)), "## How fast", grid(("", ""), how_fast(report))]
+    parts += [_title(tr("What ran")), grid(("", ""), what_ran(report)), _title(tr("How fast")), grid(("", ""), how_fast(report))]  # fmt: skip
     if status.alarms:
-        rows = [(alarm.level, alarm.text, f"{alarm.count:,}", _clock(alarm.first), _clock(alarm.last), alarm.advice) for alarm in status.alarms]  # fmt: skip
-        parts += ["## Alarms", grid(("", "what was seen", "times", "first", "last", "what to try"), rows)]
+        rows = [(tr(alarm.level), alarm.text, f"{alarm.count:,}", _clock(alarm.first), _clock(alarm.last), alarm.advice) for alarm in status.alarms]  # fmt: skip
+        heads = ("", tr("what was seen"), tr("times"), tr("first"), tr("last"), tr("what to try"))
+        parts += [_title(tr("Alarms")), grid(heads, rows)]
     if status.notices:
-        parts += ["## Remarks", "\n".join(f"- {escape(notice)}" for notice in status.notices)]
+        parts += [_title(tr("Remarks")), "\n".join(f"- {escape(notice)}" for notice in status.notices)]
     if report.charts:
-        parts += ["## Curves", grid(("", "first", "lowest", "highest", "last", "course"), _curve_rows(report.charts))]
+        heads = ("", tr("first"), tr("lowest"), tr("highest"), tr("last"), tr("course"))
+        parts += [_title(tr("Curves")), grid(heads, _curve_rows(report.charts))]
     results = result_rows(report)
     if results:
-        parts += ["## Result", grid(("", ""), results)]
+        parts += [_title(tr("Result")), grid(("", ""), results)]
     if report.tail:
-        parts += ["## The end of the log", _fenced(report.tail)]
-    parts.append(f"Made {_clock(report.made)} by fsgr-tui {report.version}.")
+        parts += [_title(tr("The end of the log")), _fenced(report.tail)]
+    parts.append(_made(report))
     return "\n\n".join(parts)
 
 
@@ -52,27 +56,32 @@ def as_html(report: JobReport) -> str:
         line = f"<pre>{_text(status.cause.line)}</pre>" if status.cause.line else ""
         parts.append(f'<section class="cause"><p><b>{_text(status.cause.text)}</b></p><p>{_text(status.cause.advice)}</p>{line}</section>')  # fmt: skip
     if status.alarms:
-        parts.append("<h2>Alarms</h2>" + "".join(map(_alarm, status.alarms)))
+        parts.append(_heading(tr("Alarms")) + "".join(map(_alarm, status.alarms)))
     results = result_rows(report)
     if results:
-        parts.append("<h2>Result</h2>" + _table(results))
+        parts.append(_heading(tr("Result")) + _table(results))
     if report.charts:
-        many = f" <small>of the last of {report.runs} runs in the log</small>" if report.runs > 1 else ""
-        parts.append(f'<h2>Curves{many}</h2><div class="charts">' + "".join(map(_chart, report.charts)) + "</div>")
-    parts += ["<h2>What ran</h2>" + _table(what_ran(report)), "<h2>How fast</h2>" + _table(how_fast(report))]
+        many = tr("of the last of {runs} runs in the log", runs=report.runs) if report.runs > 1 else ""
+        parts.append(
+            _heading(tr("Curves"), many) + '<div class="charts">' + "".join(map(_chart, report.charts)) + "</div>"
+        )
+    parts += [_heading(tr("What ran")) + _table(what_ran(report)), _heading(tr("How fast")) + _table(how_fast(report))]
     if status.notices:
-        parts.append("<h2>Remarks</h2><ul>" + "".join(f"<li>{_text(notice)}</li>" for notice in status.notices) + "</ul>")  # fmt: skip
+        parts.append(_heading(tr("Remarks")) + "<ul>" + "".join(f"<li>{_text(notice)}</li>" for notice in status.notices) + "</ul>")  # fmt: skip
     if report.tail:
-        parts.append("<h2>The end of the log</h2><pre>" + "\n".join(map(_text, report.tail)) + "</pre>")
-    title = _text(f"{status.name}: {status.state}")
+        parts.append(_heading(tr("The end of the log")) + "<pre>" + "\n".join(map(_text, report.tail)) + "</pre>")
+    # As browsers name the language of these texts.
+    language = tr("en")
+    state = _text(tr(status.state))
+    title = _text(f"{status.name}: {tr(status.state)}")
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         # Nothing is loaded and nothing runs, whatever a log line says.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{_STYLE}</style></head><body><main>"
-        f'<h1>{_text(status.name)} <span class="{_STATES.get(status.state, "plain")}">{_text(status.state)}</span></h1>'
+        f'<h1>{_text(status.name)} <span class="{_STATES.get(status.state, "plain")}">{state}</span></h1>'
         + "\n".join(parts)
-        + f"<footer>Made {_text(_clock(report.made))} by fsgr-tui {_text(report.version)}.</footer></main></body></html>\n"
+        + f"<footer>{_text(_made(report))}</footer></main></body></html>\n"
     )
 
 
@@ -80,24 +89,28 @@ def what_ran(report: JobReport) -> Rows:
     """The command, and where it ran."""
     status, spec = report.status, report.spec
     rows = [
-        ("command", printable(shlex.join(spec.shown or spec.argv))),
-        ("working folder", printable(spec.cwd)),
-        ("run folder", printable(status.folder)),
-        ("host", printable(status.host or spec.host or "unknown")),
+        (tr("command"), printable(shlex.join(spec.shown or spec.argv))),
+        (tr("working folder"), printable(spec.cwd)),
+        (tr("run folder"), printable(status.folder)),
+        (tr("host"), printable(status.host or spec.host or tr("unknown"))),
     ]
     if spec.git is not None:
         commit = spec.git.commit if isinstance(spec.git.commit, str) else str(spec.git.commit)
-        dirty = " with changes that are not committed" if spec.git.dirty is True else ""
-        rows.append(("git", printable(f"{commit}{f' ({spec.git.branch})' if spec.git.branch else ''}{dirty}")))
+        checkout = f"{commit} ({spec.git.branch})" if spec.git.branch else commit
+        if spec.git.dirty is True:
+            checkout = tr("{commit} with changes that are not committed", commit=checkout)
+        rows.append(("git", printable(checkout)))
     if spec.env:
         # Values may be secrets; a page is sent around.
-        rows.append(("variables set", printable(", ".join(sorted(spec.env)))))
+        rows.append((tr("variables set"), printable(", ".join(sorted(spec.env)))))
     if status.gpus:
-        rows.append(("GPUs", printable(", ".join(status.gpus))))
+        rows.append((tr("GPUs"), printable(", ".join(status.gpus))))
     if status.attempt > 1:
-        rows.append(("attempt", str(status.attempt)))
+        rows.append((tr("attempt"), str(status.attempt)))
     if report.runs > 1:
-        rows.append(("runs in the log", f"{report.runs}, one appended to the other; curves are of the last"))
+        rows.append(
+            (tr("runs in the log"), tr("{runs}, one appended to the other; curves are of the last", runs=report.runs))
+        )
     return rows
 
 
@@ -106,23 +119,24 @@ def how_fast(report: JobReport) -> Rows:
     status, progress = report.status, report.status.progress
     rows: Rows = []
     if status.started is not None:
-        rows.append(("started", _clock(status.started)))
+        rows.append((tr("started"), _clock(status.started)))
     if status.ended is not None:
-        rows.append(("ended", _clock(status.ended)))
+        rows.append((tr("ended"), _clock(status.ended)))
     if report.duration_s is not None:
-        rows.append(("took" if status.ended is not None else "so far", format_duration(report.duration_s)))
+        rows.append((tr("took") if status.ended is not None else tr("so far"), format_duration(report.duration_s)))
     if progress.phase:
-        total = f" of {progress.total:,}" if progress.total is not None else ""
-        epoch = f", epoch {progress.epoch}{f' of {progress.epochs}' if progress.epochs else ''}" if progress.epoch is not None else ""  # fmt: skip
-        rows.append(("last seen at", printable(f"{progress.phase}: {progress.step:,}{total} {progress.unit}{epoch}")))
+        rows.append((tr("last seen at"), printable(_place(progress))))
     if progress.rate is not None:
         rows.append(
-            ("rate at the end" if status.ended else "rate", f"{progress.rate:.4g} {printable(progress.unit)}/s")
+            (
+                tr("rate at the end") if status.ended else tr("rate"),
+                tr("{number} {unit}/s", number=f"{progress.rate:.4g}", unit=printable(unit_words(progress.unit))),
+            )
         )
     if progress.whole_eta_s is not None and status.ended is None:
-        rows.append(("time left", format_duration(progress.whole_eta_s)))
+        rows.append((tr("time left"), format_duration(progress.whole_eta_s)))
     if progress.bottleneck:
-        rows.append(("bottleneck", printable(progress.bottleneck)))
+        rows.append((tr("bottleneck"), printable(progress.bottleneck)))
     return rows + (_usage_rows(status.usage) if status.usage is not None else [])
 
 
@@ -130,42 +144,110 @@ def result_rows(report: JobReport) -> Rows:
     """What it came to: its result, and the last value of each metric."""
     rows = [(printable(name.replace("_", " ")), printable(str(value))) for name, value in report.status.result.items()]
     for name, value in report.status.metrics.items():
-        rows.append((printable(f"last {name}"), "not finite" if value is None else number(value)))
+        rows.append((printable(tr("last {name}", name=name)), tr("not finite") if value is None else number(value)))
     if report.status.refused:
-        rows.append(("images refused", f"{report.status.refused:,}"))
+        rows.append((tr("images refused"), f"{report.status.refused:,}"))
     if report.status.exit_code is not None:
-        rows.append(("exit code", str(report.status.exit_code)))
+        rows.append((tr("exit code"), str(report.status.exit_code)))
     return rows
 
 
 def _usage_rows(usage: UsageSeen) -> Rows:
     peak, last = usage.peak, usage.last
     rows = [
-        ("processors", f"{last.cpu_percent:.0f} % last, {peak.cpu_percent:.0f} % at most (100 % is one core)"),
-        ("memory", f"{format_bytes(last.memory_bytes)} last, {format_bytes(peak.memory_bytes)} at most"),
-        ("disk", f"{format_bytes(peak.read_bytes_s)}/s read and {format_bytes(peak.write_bytes_s)}/s written at most"),
+        (
+            tr("processors"),
+            tr(
+                "{last:.0f} % last, {most:.0f} % at most (100 % is one core)",
+                last=last.cpu_percent,
+                most=peak.cpu_percent,
+            ),
+        ),
+        (
+            tr("memory"),
+            tr(
+                "{last} last, {most} at most",
+                last=format_bytes(last.memory_bytes),
+                most=format_bytes(peak.memory_bytes),
+            ),
+        ),
+        (
+            tr("disk"),
+            tr(
+                "{read}/s read and {written}/s written at most",
+                read=format_bytes(peak.read_bytes_s),
+                written=format_bytes(peak.write_bytes_s),
+            ),
+        ),
     ]
     if isinstance(peak.gpu_percent, Unknown) or isinstance(last.gpu_percent, Unknown):
         rows.append(("GPU", str(last.gpu_percent)))
     else:
-        rows.append(("GPU", f"{last.gpu_percent:.0f} % last, {peak.gpu_percent:.0f} % at most"))
+        rows.append(
+            ("GPU", tr("{last:.0f} % last, {most:.0f} % at most", last=last.gpu_percent, most=peak.gpu_percent))
+        )
     if not isinstance(peak.gpu_memory_bytes, Unknown):
-        rows.append(("GPU memory", f"{format_bytes(peak.gpu_memory_bytes)} at most"))
+        rows.append((tr("GPU memory"), tr("{most} at most", most=format_bytes(peak.gpu_memory_bytes))))
     return rows
 
 
 def _sentence(report: JobReport, safe: Callable[[str], str]) -> str:
     status = report.status
-    took = f" after {format_duration(report.duration_s)}" if report.duration_s is not None else ""
-    words = {
-        "done": f"It ended well{took}.", "failed": f"It failed{took}.", "stopped": f"It was stopped{took}.",
-        "interrupted": f"It was interrupted{took}.", "queued": "It has not begun.",
-    }.get(status.state, f"It is {status.state}{took}.")  # fmt: skip
+    if report.duration_s is None:
+        words = tr(_ENDS_AT_ONCE.get(status.state, _GOES_ON), state=tr(status.state))
+    else:
+        took = format_duration(report.duration_s)
+        words = tr(_ENDS.get(status.state, _GOES_ON_FOR), state=tr(status.state), time=took)
     grave = sum(alarm.level == "alarm" for alarm in status.alarms)
     light = len(status.alarms) - grave
-    counted = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in ((grave, "alarm"), (light, "warning")) if count]  # fmt: skip
-    told = f" On the way: {' and '.join(counted)}." if counted else ""
-    return safe(words + told)
+    if grave and light:
+        told = tr("On the way: {alarms} and {warnings}.", alarms=_alarms(grave), warnings=_warnings(light))
+    elif grave or light:
+        told = tr("On the way: {alarms}.", alarms=_alarms(grave) if grave else _warnings(light))
+    else:
+        told = ""
+    return safe(f"{words} {told}".rstrip())
+
+
+_ENDS: Final = {
+    "done": mark("It ended well after {time}."), "failed": mark("It failed after {time}."),
+    "stopped": mark("It was stopped after {time}."), "interrupted": mark("It was interrupted after {time}."),
+    "queued": mark("It has not begun."),
+}  # fmt: skip
+_ENDS_AT_ONCE: Final = {
+    "done": mark("It ended well."), "failed": mark("It failed."), "stopped": mark("It was stopped."),
+    "interrupted": mark("It was interrupted."), "queued": mark("It has not begun."),
+}  # fmt: skip
+_GOES_ON: Final = mark("It is {state}.")
+_GOES_ON_FOR: Final = mark("It is {state} after {time}.")
+_LEVELS: Final = (mark("alarm"), mark("warning"))
+
+
+def _alarms(number: int) -> str:
+    return trn("{count} alarm", "{count} alarms", number)
+
+
+def _warnings(number: int) -> str:
+    return trn("{count} warning", "{count} warnings", number)
+
+
+def _place(progress: JobProgress) -> str:
+    """Where it was seen last: phase, count, epoch."""
+    unit = unit_words(progress.unit)
+    counted = (
+        tr("{step:,} {unit}", step=progress.step, unit=unit)
+        if progress.total is None
+        else tr("{step:,} of {total:,} {unit}", step=progress.step, total=progress.total, unit=unit)
+    )
+    place = f"{phase_words(progress.phase)}: {counted}"
+    if progress.epoch is None:
+        return place
+    epoch = (
+        tr("epoch {epoch} of {epochs}", epoch=progress.epoch, epochs=progress.epochs)
+        if progress.epochs
+        else tr("epoch {epoch}", epoch=progress.epoch)
+    )
+    return tr("{place}, {epoch}", place=place, epoch=epoch)
 
 
 def _curve_rows(charts: Iterable[Chart]) -> list[tuple[str, ...]]:
@@ -177,7 +259,9 @@ def _curve_rows(charts: Iterable[Chart]) -> list[tuple[str, ...]]:
             if values:
                 name = curve.name if chart.title in (curve.name, "loss", "BLEU") else f"{chart.title}: {curve.name}"  # fmt: skip
                 gaps = sum(y is None for _, y in curve.points)
-                course = blocks(values) + (f" ({gaps} not finite)" if gaps else "")
+                course = blocks(values)
+                if gaps:
+                    course += " " + tr("({number} not finite)", number=gaps)
                 rows.append((name, write(values[0]), write(min(values)), write(max(values)), write(values[-1]), course))
     return rows
 
@@ -185,14 +269,16 @@ def _curve_rows(charts: Iterable[Chart]) -> list[tuple[str, ...]]:
 def _chart(chart: Chart) -> str:
     write = _writer(chart.form)
     gaps = any(y is None for curve in chart.curves for _, y in curve.points)
+    missing = _text(tr("not finite"))
     legend = "".join(
         f'<span class="k{colour}">{_text(curve.name)}: {_text(write(curve.values[-1]))}</span>'
         for colour, curve in enumerate(chart.curves)
         if curve.values
-    ) + ('<span class="kgap">not finite</span>' if gaps else "")
+    ) + (f'<span class="kgap">{missing}</span>' if gaps else "")
     drawn = svg(chart, write)
     if not drawn:
-        return f"<figure><figcaption><b>{_text(chart.title)}</b></figcaption><p>no finite value</p></figure>"
+        nothing = _text(tr("no finite value"))
+        return f"<figure><figcaption><b>{_text(chart.title)}</b></figcaption><p>{nothing}</p></figure>"
     return f"<figure><figcaption><b>{_text(chart.title)}</b>{legend}</figcaption>{drawn}</figure>"
 
 
@@ -203,11 +289,24 @@ def _writer(form: str) -> Callable[[float], str]:
 
 
 def _alarm(alarm: Alarm) -> str:
-    when = _clock(alarm.first) + (
-        f" to {time.strftime('%H:%M:%S', time.localtime(alarm.last))}, {alarm.count:,} times" if alarm.count > 1 else ""
-    )
+    when = _clock(alarm.first)
+    if alarm.count > 1:
+        last = time.strftime("%H:%M:%S", time.localtime(alarm.last))
+        when = tr("{first} to {last}, {number:,} times", first=when, last=last, number=alarm.count)
     line = f"<pre>{_text(alarm.line)}</pre>" if alarm.line else ""
     return f'<section class="{alarm.level}"><p><b>{_text(alarm.text)}</b> <small>{_text(when)}</small></p><p>{_text(alarm.advice)}</p>{line}</section>'
+
+
+def _made(report: JobReport) -> str:
+    return tr("Made {time} by fsgr-tui {version}.", time=_clock(report.made), version=report.version)
+
+
+def _title(text: str) -> str:
+    return f"## {text}"
+
+
+def _heading(text: str, small: str = "") -> str:
+    return f"<h2>{_text(text)}{f' <small>{_text(small)}</small>' if small else ''}</h2>"
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
