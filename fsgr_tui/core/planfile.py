@@ -56,7 +56,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         tr("A plan of fsgr-tui. Run it with `fsgr-tui run FILE`; change what you like, the steps are plain commands."),
         wrap=False,
     )
-    yield from _comment(sentences(f"{verdict.mode.upper()}.", verdict.reason, verdict.certainty))
+    yield from _comment(sentences(tr("{answer}.", answer=tr(verdict.mode).upper()), verdict.reason, verdict.certainty))
     if plan.simulated:
         yield from _comment(tr("SIMULATED, not this machine: {simulated}.", simulated=tr("; ").join(plan.simulated)))
     for warning in verdict.warnings:

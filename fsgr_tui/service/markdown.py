@@ -33,7 +33,7 @@ def machine_rows(machine: Machine) -> Rows:
     rows: Rows = [
         (tr("host"), printable(f"{host.name}, {host.system}, {host.cpu}")),
         (
-            "CPUs",
+            tr("CPUs"),
             tr(
                 "{usable} usable of {all} ({source})",
                 usable=host.cpus.count,
