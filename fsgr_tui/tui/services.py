@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import msgspec
 
-from fsgr_tui.core import jsontext
-from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core import jsontext, language
+from fsgr_tui.core.errors import MachineCannot, Problem
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.preflight import PreflightReport
@@ -29,9 +29,11 @@ from fsgr_tui.tui.seen import JobsSeen
 
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
+    from fsgr_tui.features.compare import FeatureComparison
     from fsgr_tui.features.sample import Sample
     from fsgr_tui.service.curves import Chart
-    from fsgr_tui.service.extraction import ExtractRequest, Prepared
+    from fsgr_tui.service.kept_checks import PastCheck
+    from fsgr_tui.tui.order import Order, Ready
     from fsgr_tui.tui.remembered import Remembered
     from fsgr_tui.tui.screens.log import Lines
     from fsgr_tui.tui.watching import RunWatch
@@ -64,13 +66,16 @@ class Services:
         save_plan: writes a plan into a new file of the working folder; gives its name.
         preflight: all that would stop or spoil a command of this program.
         start_steps: starts all steps of a plan, each waiting for those that it needs; gives the jobs' names.
-        prepare: looks at everything that could stop an extraction.
-        start: starts a prepared extraction; gives the job's name.
+        prepare: looks at everything that could stop what the run form asks for.
+        start: starts it, or puts it among the waiting jobs; gives the job's name.
         jobs: how all jobs stand, with the details of the one that was named.
         stop: asks a job to stop: the first time gently, the second time at once.
         files: feature files in a folder, and those among further paths that are there.
         check: checks a feature file, against the images of a root when one is named; tells rows read of rows to read.
-        look: one image of a feature file, by its place in it, with the similarity to a patch when one is named.
+        recall: what earlier checks of files came to, from this screen or a shell.
+        compare: compares two feature files; tells rows read of rows to read.
+        look: one image of a feature file, by its place in it, with the similarity to a patch or to a text when one is
+            named; a text that was not asked for before takes seconds to minutes.
         log: a job's log by line numbers; read from one thread at a time.
         curves: a job's charts.
         resume: goes on with a job that has ended; gives the names of the jobs that were started.
@@ -86,13 +91,15 @@ class Services:
     save_plan: Callable[[Plan], str]
     preflight: Callable[[tuple[str, ...]], PreflightReport]
     start_steps: Callable[[Plan], tuple[str, ...]]
-    prepare: Callable[[ExtractRequest], Prepared]
-    start: Callable[[Prepared], str]
+    prepare: Callable[[Order], Ready]
+    start: Callable[[Ready], str]
     jobs: Callable[[str], JobsSeen]
     stop: Callable[[str], None]
     files: Callable[[str, Iterable[str]], tuple[FoundFile, ...]]
     check: Callable[[str, str, Tell], CheckReport]
-    look: Callable[[str, int, tuple[int, int] | None], Sample]
+    recall: Callable[[Iterable[str]], dict[str, PastCheck]]
+    compare: Callable[[str, str, Tell], FeatureComparison]
+    look: Callable[[str, int, tuple[int, int] | None, str], Sample]
     log: Callable[[str], Lines]
     curves: Callable[[str], tuple[Chart, ...]]
     resume: Callable[[str], tuple[str, ...]]
@@ -107,7 +114,7 @@ def real_services() -> Services:
     return Services(
         plan=_told(_plan), replan=_told(_replan), workers=_told(_workers), save_plan=_told(_save_plan), preflight=_told(_preflight),
         start_steps=_told(_start_steps), prepare=_told(_prepare), start=_told(_start), jobs=_told(_Jobs().look), stop=_told(_stop),
-        files=_told(_files), check=_told(_check), look=_told(_look),
+        files=_told(_files), check=_told(_check), recall=_told(_recall), compare=_told(_compare), look=_told(_look),
         log=_told(_log), curves=_told(_curves), resume=_told(_resume), remove=_told(_remove), report=_told(_report), remember=_remember, now=time.time,
     )  # fmt: skip
 
@@ -171,8 +178,12 @@ def _save_plan(plan: Plan) -> str:
 def _preflight(command: tuple[str, ...]) -> PreflightReport:
     """Asked in a process of its own: what preflight imports and probes would slow the screen down."""
     argv = [sys.executable, "-m", "fsgr_tui", "preflight", *command, "--json"]
+    # JSON is English unless a language is named.
+    spoken = {**os.environ, language.VARIABLE: language.of_environment(os.environ)}
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PREFLIGHT_S, check=False)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PREFLIGHT_S, check=False, env=spoken
+        )
         return jsontext.decode(done.stdout, PreflightReport)
     except subprocess.TimeoutExpired:
         raise MachineCannot(
@@ -192,16 +203,31 @@ def _start_steps(plan: Plan) -> tuple[str, ...]:
     return tuple(run.name for run in running.start_plan(prepared))
 
 
-def _prepare(request: ExtractRequest) -> Prepared:
-    from fsgr_tui.service import extraction
+def _prepare(order: Order) -> Ready:
+    from fsgr_tui.service import extraction, running, training
+    from fsgr_tui.service.training_request import TrainRequest
+    from fsgr_tui.tui.order import Ready
 
-    return extraction.prepare(request)
+    request = order.request
+    run = running.prepare(running.RunRequest(argv=request.shown, gpu=order.gpu, after=order.after, queue=order.in_turn))
+    try:
+        prepared = training.prepare(request) if isinstance(request, TrainRequest) else extraction.prepare(request)
+    except Problem as problem:
+        if not order.after:
+            raise
+        # What it waits for may make what is missing.
+        return Ready(order, None, run, problem)
+    return Ready(order, prepared, run)
 
 
-def _start(prepared: Prepared) -> str:
-    from fsgr_tui.service import extraction
+def _start(ready: Ready) -> str:
+    from fsgr_tui.service import extraction, running, training
 
-    return extraction.start(prepared).name
+    if ready.order.waits or ready.prepared is None:
+        return running.start(ready.run).name
+    if isinstance(ready.prepared, extraction.Prepared):
+        return extraction.start(ready.prepared).name
+    return training.start(ready.prepared).name
 
 
 def _stop(name: str) -> None:
@@ -270,15 +296,27 @@ def _files(features_dir: str, further: Iterable[str]) -> tuple[FoundFile, ...]:
 
 
 def _check(path: str, image_root: str, tell: Tell) -> CheckReport:
-    from fsgr_tui.service import checking
+    from fsgr_tui.service import checking, kept_checks
 
-    return checking.check(checking.CheckRequest(path=path, image_root=image_root), tell)
+    return kept_checks.check(checking.CheckRequest(path=path, image_root=image_root), tell)
 
 
-def _look(path: str, position: int, patch: tuple[int, int] | None) -> Sample:
+def _recall(paths: Iterable[str]) -> dict[str, PastCheck]:
+    from fsgr_tui.service import kept_checks
+
+    return kept_checks.recall(paths)
+
+
+def _compare(path_a: str, path_b: str, tell: Tell) -> FeatureComparison:
+    from fsgr_tui.service import comparing
+
+    return comparing.compare(path_a, path_b, tell)
+
+
+def _look(path: str, position: int, patch: tuple[int, int] | None, text: str) -> Sample:
     from fsgr_tui.service import looking
 
-    return looking.look(path, position=position, patch=patch)
+    return looking.look(path, position=position, patch=patch, text=text or None)
 
 
 def _remember(remembered: Remembered) -> None:

@@ -19,7 +19,9 @@ from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.core.tower import find_tower
 from fsgr_tui.core.units import GB, GIB, Unknown
 from fsgr_tui.core.whatif import simulated
+from fsgr_tui.features.agreement import ComparisonRow
 from fsgr_tui.features.check import CheckReport, Tell
+from fsgr_tui.features.compare import FeatureComparison
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.manifest import Manifest
 from fsgr_tui.features.sample import Distribution, MapKind, Sample
@@ -28,8 +30,13 @@ from fsgr_tui.jobs.lines import LineIndex
 from fsgr_tui.probes.dataset import probe_dataset
 from fsgr_tui.service.curves import Chart, Curve
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
+from fsgr_tui.service.kept_checks import PastCheck
+from fsgr_tui.service.running import PreparedRun, RunRequest
+from fsgr_tui.service.training import PreparedTraining
+from fsgr_tui.service.training_request import TrainRequest
 from fsgr_tui.tui.app import ScreenApp
 from fsgr_tui.tui.intent_form import Wanted
+from fsgr_tui.tui.order import Order, Ready
 from fsgr_tui.tui.remembered import Remembered
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from fsgr_tui.tui.services import FoundFile, Services
@@ -135,6 +142,17 @@ BAD_REPORT = CheckReport(
     82_783, 1000, "quick: 1,000 of 82,783 rows, chosen at random", missing=(42,),
 )  # fmt: skip
 
+COMPARISON = FeatureComparison(
+    f"{FEATURES}/coco.hdf5", f"{FEATURES}/other.hdf5", False, "other features, by: weights sha256, cosine per row",
+    (
+        ComparisonRow("weights sha256", "5806e77cd80f", "a10b2c3d4e5f", "differs", "Features of other weights do not go together in one training."),
+        ComparisonRow("images", "123,287", "82,783", "note"),
+        ComparisonRow("cosine per row", "", "", "differs", "least 0.312000, median 0.411000, where 0.999 and more is the same"),
+        ComparisonRow("shape", "49 x 768", "49 x 768", "same"),
+    ),
+    123_287, 82_783, 82_783, "1,000 of 82,783 images that both have, chosen at random",
+)  # fmt: skip
+
 
 @dataclass
 class World:
@@ -148,15 +166,21 @@ class World:
     fault: Problem | None = None
     plan_fault: Problem | None = None
     jobs_fault: Problem | None = None
-    started: list[ExtractRequest] = field(default_factory=list)
+    started: list[ExtractRequest | TrainRequest] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     checked: list[tuple[str, str]] = field(default_factory=list)
     saved: list[Plan] = field(default_factory=list)
     findings: tuple[Finding, ...] = (Finding("weights", "openai, in the cache", "weights"),)
+    preflighted: list[tuple[str, ...]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     log_folder: str = ""
     curves_lost: tuple[str, ...] = ()
+    past: dict[str, PastCheck] = field(default_factory=dict)
+    comparison: FeatureComparison | Problem | None = None
+    compared: list[tuple[str, str]] = field(default_factory=list)
+    text_fault: Problem | None = None
     remembered: list[Remembered] = field(default_factory=list)
     hold: threading.Event | None = None
 
@@ -176,8 +200,11 @@ class World:
         return "plan.toml"
 
     def preflight(self, command: tuple[str, ...]) -> PreflightReport:
+        if self.hold is not None:
+            self.hold.wait(20)
         if self.fault is not None:
             raise self.fault
+        self.preflighted.append(command)
         return PreflightReport(" ".join(command), self.findings)
 
     def start_steps(self, plan: Plan) -> tuple[str, ...]:
@@ -189,21 +216,28 @@ class World:
             raise self.plan_fault
         return plan(old.intent, self.machine, old.dataset)
 
-    def prepare(self, request: ExtractRequest) -> Prepared:
-        if self.fault is not None:
+    def prepare(self, order: Order) -> Ready:
+        if self.fault is not None and not order.after:
             raise self.fault
-        tower = find_tower(request.model.clip_model)
-        return Prepared(
-            request=request,
-            tower=tower,
-            images=(Image(9, f"{ROOT}/9.jpg"),) * 280,
-            output=Path(request.output),
-            need_bytes=22_400_000,
-            free_bytes=82 * GB,
-        )
+        request = order.request
+        prepared: Prepared | PreparedTraining | None = None
+        if isinstance(request, TrainRequest):
+            prepared = PreparedTraining(request, 5000, captions="M2 annotations")
+        elif self.fault is None:
+            prepared = Prepared(
+                request=request,
+                tower=find_tower(request.model.clip_model),
+                images=(Image(9, f"{ROOT}/9.jpg"),) * 280,
+                output=Path(request.output),
+                need_bytes=22_400_000,
+                free_bytes=82 * GB,
+            )
+        run = PreparedRun(RunRequest(argv=request.shown), request.shown, "extract", Path(), None, order.after)
+        return Ready(order, None if self.fault else prepared, run, self.fault)
 
-    def start(self, prepared: Prepared) -> str:
-        self.started.append(prepared.request)
+    def start(self, ready: Ready) -> str:
+        self.started.append(ready.order.request)
+        self.orders.append(ready.order)
         self.seen = replace(self.seen, statuses=(RUNNING, *self.seen.statuses), course=COURSE)
         return RUNNING.name
 
@@ -229,10 +263,28 @@ class World:
             raise self.outcome
         return self.outcome
 
-    def look(self, path: str, position: int, patch: tuple[int, int] | None) -> Sample:
+    def recall(self, paths: Iterable[str]) -> dict[str, PastCheck]:
+        return {path: self.past[path] for path in paths if path in self.past}
+
+    def compare(self, path_a: str, path_b: str, tell: Tell) -> FeatureComparison:
+        self.compared.append((path_a, path_b))
+        tell(64, 1000)
+        if self.hold is not None:
+            self.hold.wait(20)
+            tell(128, 1000)
+        outcome = self.comparison or msgspec.structs.replace(COMPARISON, path_a=path_a, path_b=path_b)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    def look(self, path: str, position: int, patch: tuple[int, int] | None, text: str) -> Sample:
         """A blob that moves from image to image."""
         if isinstance(self.outcome, Problem):
             raise self.outcome
+        if text and self.hold is not None:
+            self.hold.wait(20)
+        if text and self.text_fault is not None:
+            raise self.text_fault
         place = position % 3
         rows = tuple(
             tuple(10 / (1 + (row - 2 - place) ** 2 + (column - 3) ** 2) for column in range(7)) for row in range(7)
@@ -240,8 +292,8 @@ class World:
         values = Distribution(
             -1.9, 2.1, 0.01, 0.46, tuple(1000 // (1 + abs(place - 12) ** 2) for place in range(24)), 0.0, 0
         )
-        kind: MapKind = "similarity" if patch else "norm"
-        return Sample(path, 9 + place, (49, 768), "float16", kind, rows, values, place, 3, patch)
+        kind: MapKind = "text" if text else "similarity" if patch else "norm"
+        return Sample(path, 9 + place, (49, 768), "float16", kind, rows, values, place, 3, patch, text=text)
 
     def open_log(self, name: str) -> LineIndex:
         """The log as a real file."""
@@ -273,7 +325,7 @@ class World:
         return Services(
             plan=self.plan, replan=self.replan, workers=lambda: 8, save_plan=self.save_plan, preflight=self.preflight,
             start_steps=self.start_steps, prepare=self.prepare, start=self.start, jobs=self.jobs,
-            stop=self.stopped.append, files=self.list_files, check=self.check, look=self.look,
+            stop=self.stopped.append, files=self.list_files, check=self.check, recall=self.recall, compare=self.compare, look=self.look,
             log=self.open_log, curves=self.curves, resume=self.resume, remove=self.removed.append, report=lambda name: f"/runs/{name}/report.html",
             remember=self.remembered.append, now=lambda: NOW,
         )  # fmt: skip
@@ -288,6 +340,7 @@ FILES = (
     FoundFile(f"{FEATURES}/coco.hdf5", 9_300_000_000, NOW - 7200),
     FoundFile(f"{FEATURES}/old.hdf5.part", 1_200_000_000, NOW - 90_000, unfinished=True),
 )
+TWO_FILES = (FILES[0], FoundFile(f"{FEATURES}/other.hdf5", 6_200_000_000, NOW - 90_000), FILES[1])
 
 
 def renamed(status: JobStatus, name: str) -> JobStatus:

@@ -14,8 +14,8 @@ from textual.binding import Binding, BindingType
 
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import new_run
-from fsgr_tui.service.extraction import Prepared
 from fsgr_tui.tui.app import ScreenApp
+from fsgr_tui.tui.order import Ready
 from fsgr_tui.tui.run import run_app
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
 from fsgr_tui.tui.services import Services, real_services
@@ -65,7 +65,7 @@ class Live:
         return JobsSeen((status,), JobCourse(RUNNING.name, tuple(self._rates), log))
 
 
-def start_sleeping(_prepared: Prepared) -> str:
+def start_sleeping(_ready: Ready) -> str:
     run = new_run("extract")
     control.start(run, "extract", ("sleep", "120"), ("fsgr-tui", "extract"))
     return run.name

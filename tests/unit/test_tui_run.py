@@ -73,7 +73,7 @@ async def test_overwriting_asks_once(answer, started):
     async with world.app().run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await press_until(pilot, "e", "Ready")
-        pilot.app.screen.query_one("Form")._fields["existing"]._editor.focus()
+        pilot.app.screen.query_one("Form")._fields["extract_existing"]._editor.focus()
         await pilot.press("left", "ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, Question))
         assert "Replace /data/features/coco_karpathy_vit-b-16_7x7.hdf5?" in shown(pilot.app)

@@ -1,9 +1,8 @@
-"""Place 2: an extraction as a form, with the command line that it stands for."""
+"""Place 2: an extraction or a training as a form, with its command, its preflight, and the jobs that wait."""
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import work
@@ -14,55 +13,72 @@ from textual.message import Message
 from textual.timer import Timer
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
-from fsgr_tui.core.units import format_bytes, printable
+from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.extract_form import FIELDS, OVERWRITE, command_line, output_follows, request_for, texts_for
-from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN
-from fsgr_tui.tui.intent_form import BadField, path
+from fsgr_tui.tui.format import BAD, DIM, WARN
+from fsgr_tui.tui.intent_form import BadField
+from fsgr_tui.tui.order import Ready, command_for, order_for
+from fsgr_tui.tui.run_fields import (
+    AFTER,
+    EXTRACT,
+    FIELDS,
+    NOW,
+    PRECOMPUTED,
+    REALTIME,
+    following,
+    shown_fields,
+    texts_for,
+)
+from fsgr_tui.tui.run_words import question_for, ready_words
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
+from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.widgets.command import CommandPanel
 from fsgr_tui.tui.widgets.form import Form, field_of
-from fsgr_tui.tui.widgets.panel import Panel
+from fsgr_tui.tui.widgets.preflight import Asked, Preflights
+from fsgr_tui.tui.widgets.queue import QueueView, waiting_jobs
 from fsgr_tui.tui.widgets.words import Words
 
-if TYPE_CHECKING:
-    from fsgr_tui.service.extraction import Prepared
-
 PAUSE_S = 0.5
+FINDINGS, QUEUE = "findings", "queue"
+"""What can be looked at beside the form, or in its place where the room is short."""
 
-
-class CommandPanel(Panel):
-    """The command line that the form stands for."""
-
-    TITLE: ClassVar[str] = "The same on the command line"
-
-    def show(self, argv: tuple[str, ...]) -> None:
-        """Show a command, quoted so that it can be pasted."""
-        text = Text(printable(shlex.join(argv)))
-        self.draw_with(lambda _width: text)
+TITLES = {
+    EXTRACT: mark("Extract grid features"),
+    PRECOMPUTED: mark("Train on a feature file"),
+    REALTIME: mark("Train with CLIP in every step"),
+}
 
 
 class RunPlace(Place):
-    """Prepares and starts an extraction."""
+    """Prepares and starts an extraction or a training."""
 
     NAME: ClassVar[str] = "Run"
-    ABOUT: ClassVar[str] = (
-        "An extraction, filled in from the plan. Everything that could stop it is looked at before anything starts; a "
-        "fault stands below the field that it belongs to. The job that is started belongs to no terminal: it goes on "
-        "when this screen is closed. Up and down change the field, left and right a choice; Escape leaves the fields."
+    ABOUT: ClassVar[str] = mark(
+        "An extraction or a training, filled in from the plan. Everything that could stop it is looked at before anything "
+        "starts; a fault stands below the field that it belongs to. The job that is started belongs to no terminal: it "
+        "goes on when this screen is closed. Up and down change the field, left and right a choice; Escape leaves the "
+        "fields, Tab or Enter goes back into them."
     )
-    AUTO_FOCUS: ClassVar[str | None] = "Input"
+    AUTO_FOCUS: ClassVar[str | None] = "Choice"
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = (("x", mark("Take the chosen job out of the queue")),)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start the extraction"),
-        Binding("ctrl+r", "fill_again", "Fill in from the plan"),
+        Binding("ctrl+s", "start", mark("Start")),
+        Binding("ctrl+t,p", "preflight", mark("Preflight")),
+        Binding("ctrl+y,c", "copy", mark("Copy")),
+        Binding("ctrl+g,g", "queue", mark("Queue")),
+        Binding("ctrl+r", "fill_again", mark("Fill in from the plan")),
+        Binding("tab,enter", "go_in(1)", mark("Into the form"), show=False),
+        Binding("shift+tab", "go_in(-1)", mark("Back into the form"), show=False),
     ]
 
     class Checked(Message):
         """What speaks against the form as it is, if anything."""
 
-        def __init__(self, texts: dict[str, str], outcome: Prepared | Problem) -> None:
+        def __init__(self, texts: dict[str, str], outcome: Ready | Problem) -> None:
             super().__init__()
             self.texts = texts
             self.outcome = outcome
@@ -88,16 +104,23 @@ class RunPlace(Place):
         self._features_dir = ""
         self._filled_for: Plan | None = None
         self._texts: dict[str, str] = {field.name: "" for field in FIELDS}
+        self._wanted = ""
+        self._seen = JobsSeen()
         self._starting = False
         self._pause: Timer | None = None
+        self._left = "what"
+        self._view = ""
+        self._preflighted: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
         """The form beside (or above) its command and what speaks against it."""
         with Horizontal(id="run"):
             yield Form(FIELDS, {})
             with Vertical(id="beside"):
-                yield Words(Text("looking ...", DIM), id="outcome")
+                yield Words(Text(tr("looking ..."), DIM), id="outcome")
                 yield CommandPanel()
+                yield Preflights(self._services, id=FINDINGS)
+                yield QueueView(self._services, id=QUEUE)
 
     def show_plan(self, plan: Plan, features_dir: str) -> None:
         """Know the latest plan; a form that nobody touched follows it when its choice changes."""
@@ -109,9 +132,26 @@ class RunPlace(Place):
         if changed and self.is_mounted and self._filled_for is before:
             self.action_fill_again()
 
+    def show_jobs(self, seen: JobsSeen) -> None:
+        """Know which jobs wait."""
+        self._seen = seen
+        if self.is_mounted:
+            self._say_queue()
+
+    def point_at(self, what: str) -> None:
+        """Turn to the extraction, or to the training that the plan recommends."""
+        realtime = self._plan is not None and self._plan.recommendation.mode == "realtime"
+        self._wanted = EXTRACT if what == EXTRACT else REALTIME if realtime else PRECOMPUTED
+        if self._texts["what"]:
+            self.query_one(Form).fill({"what": self._wanted})
+            self._take_edit()
+
     def on_mount(self) -> None:
         """Fill the form."""
-        self.query_one(Form).border_title = "Extract grid features"
+        self.query_one(f"#{FINDINGS}").border_title = tr("Preflight")
+        self.query_one(f"#{QUEUE}").border_title = tr("Queue")
+        self._say_queue()
+        self._forget_findings()
         if self._plan is not None:
             self.action_fill_again()
 
@@ -127,33 +167,76 @@ class RunPlace(Place):
 
     def on_run_place_defaults(self, message: Defaults) -> None:
         """Fill the form, and look at it."""
-        self._texts = message.texts
-        self.query_one(Form).fill(message.texts)
+        wanted, self._wanted = self._wanted, ""
+        self._texts = {**message.texts, **({"what": wanted} if wanted else {})}
+        self.query_one(Form).fill(self._texts)
+        self._show_form()
         self._look_at_form()
 
     def on_form_edited(self) -> None:
-        """Show the command at once, and what speaks against it when the hand rests."""
+        """Follow an edit."""
         self._filled_for = None
-        form = self.query_one(Form)
-        form.fill({"output": output_follows(self._texts, form.values, self._features_dir)})
+        self._take_edit()
+
+    def _take_edit(self) -> None:
+        """Show the command at once, and what speaks against it when the hand rests."""
+        form, before = self.query_one(Form), self._texts
+        form.fill(following(before, form.values, self._features_dir))
+        if form.values["start"] == AFTER != before["start"] and not form.values["after"]:
+            form.fill({"after": next((status.name for status in self._seen.running), "")})
         self._texts = form.values
-        self.query_one(CommandPanel).show(command_line(self._texts))
+        self._show_form()
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(PAUSE_S, self._look_at_form)
+
+    def _show_form(self) -> None:
+        """The fields that matter, and the command."""
+        self.query_one(Form).show_only(shown_fields(self._texts))
+        self._say_title()
+        panel = self.query_one(CommandPanel)
+        try:
+            panel.show(command_for(self._texts))
+        except BadField as fault:
+            panel.show_fault(fault)
+        if self._preflighted and self._preflighted != self._command():
+            self._forget_findings()
 
     def on_form_entered(self) -> None:
         """Enter goes on to the next field; starting takes a key of its own."""
         self.focus_next()
 
+    def action_go_in(self, step: int) -> None:
+        """Back to the field that was left; else on to the next one, or the one before."""
+        if self.focused is None:
+            self._return_to_field()
+        elif step > 0:
+            self.focus_next()
+        else:
+            self.focus_previous()
+
+    def action_let_go(self) -> None:
+        """Back from a view; out of the field in focus, which is kept in mind."""
+        if self.maximized is None and self._view:
+            self._look_at("")
+            return
+        self._left = self.query_one(Form).entered or self._left
+        super().action_let_go()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what does something."""
+        if action == "let_go" and self._view:
+            return True
+        return super().check_action(action, parameters)
+
     def action_start(self) -> None:
         """Look once more at everything, then start."""
         texts = self.query_one(Form).values
-        if texts["existing"] == OVERWRITE:
-            question = Question(f"Replace {path(texts['output'])}?", "What is there, finished or not, will be lost.")
-            self.app.push_screen(question, lambda yes: self._start(texts) if yes else None)
-        else:
+        asked = question_for(texts)
+        if asked is None:
             self._start(texts)
+        else:
+            self.app.push_screen(Question(*asked), lambda yes: self._start(texts) if yes else None)
 
     def _start(self, texts: dict[str, str]) -> None:
         if not self._starting:
@@ -161,58 +244,107 @@ class RunPlace(Place):
             self._fetch(texts, start=True)
 
     def _look_at_form(self) -> None:
-        texts = self.query_one(Form).values
-        self.query_one(CommandPanel).show(command_line(texts))
         if not self._starting:
-            self._fetch(texts, start=False)
+            self._fetch(self.query_one(Form).values, start=False)
 
     @work(thread=True, exclusive=True, group="prepare")
     def _fetch(self, texts: dict[str, str], *, start: bool) -> None:
         try:
-            prepared = self._services.prepare(request_for(texts))
+            ready = self._services.prepare(order_for(texts))
             if start:
-                self.post_message(self.Started(self._services.start(prepared)))
+                self.post_message(self.Started(self._services.start(ready)))
                 return
         except Problem as problem:
             self._starting = False
             self.post_message(self.Checked(texts, problem))
         else:
-            self.post_message(self.Checked(texts, prepared))
+            self.post_message(self.Checked(texts, ready))
 
     def on_run_place_started(self) -> None:
         """Be ready for another one; the message goes on to the app."""
         self._starting = False
+        self._look_at("")
 
     def on_run_place_checked(self, message: Checked) -> None:
         """Show what was found, unless the form has changed since."""
-        form = self.query_one(Form)
+        form, outcome = self.query_one(Form), message.outcome
         if message.texts != form.values:
             return
-        outcome, words = message.outcome, self.query_one("#outcome", Words)
-        if not isinstance(outcome, Problem):
+        fault = outcome if isinstance(outcome, Problem) else outcome.missing
+        fields = shown_fields(message.texts)
+        name = ""
+        if fault is not None:
+            name = fault.name if isinstance(fault, BadField) else field_of(fields, form.values, fault.what, fault.fix)
+            form.show_fault(name, fault.what, fault.fix, BAD if fault is outcome else WARN)
+        else:
             form.show_fault("", "", "")
+        words = self.query_one("#outcome", Words)
+        if not isinstance(outcome, Problem):
             words.say(ready_words(outcome))
-            return
-        name = (
-            outcome.name if isinstance(outcome, BadField) else field_of(FIELDS, form.values, outcome.what, outcome.fix)
-        )
-        form.show_fault(name, outcome.what, outcome.fix)
-        elsewhere = layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix))
-        words.say(elsewhere if not name else Text(f'Cannot start yet: look at the field "{label_of(name)}".', WARN))
+        elif name:
+            label = next(tr(field.label) for field in fields if field.name == name)
+            words.say(Text(tr('Cannot start yet: look at the field "{label}".', label=label), WARN))
+        else:
+            words.say(layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix)))
 
+    def action_copy(self) -> None:
+        """Copy the command, and show it alone."""
+        from fsgr_tui.tui.screens.command import CommandScreen
 
-def ready_words(prepared: Prepared) -> Text:
-    """What would be done."""
-    size = f"{prepared.shape.words} each, {format_bytes(prepared.need_bytes)} at the most"
-    folder = printable(str(prepared.output.parent))
-    free = "" if prepared.free_bytes is None else f"; {format_bytes(prepared.free_bytes)} free in {folder}"
-    parts = [Text("Ready: nothing speaks against it.", GOOD), Text(f"{len(prepared.images):,} images, {size}{free}")]
-    parts += [Text(printable(notice), WARN) for notice in prepared.notices]
-    if prepared.request.model.weights.startswith("random:"):
-        parts.append(Text("Random weights: an untrained model, for trying things out only.", WARN))
-    return layout.lines(*parts, Text.assemble(("Ctrl+S", "bold"), " starts it."))
+        if command := self._command():
+            self.app.push_screen(CommandScreen(command))
 
+    def action_queue(self) -> None:
+        """Look at the jobs that wait."""
+        self._look_at(QUEUE)
 
-def label_of(name: str) -> str:
-    """A field's label."""
-    return next(field.label for field in FIELDS if field.name == name)
+    def action_preflight(self) -> None:
+        """Look for everything that would stop or spoil what the form stands for; Escape leaves it looking."""
+        view = self.query_one(Preflights)
+        self._look_at(FINDINGS)
+        try:
+            self._preflighted = command_for(self._texts)
+            # What it waits for does not matter here.
+            view.look((Asked(command_for({**self._texts, "start": NOW})[1:]),))
+        except BadField as fault:
+            view.say_problem(fault)
+
+    def _command(self) -> tuple[str, ...]:
+        try:
+            return command_for(self._texts)
+        except BadField:
+            return ()
+
+    def _forget_findings(self) -> None:
+        self._preflighted = ()
+        words = tr("^t looks at everything that would stop or spoil it: weights, GPU, disk, every image, captions.")
+        self.query_one(Preflights).forget(words)
+
+    def _look_at(self, view: str) -> None:
+        """Show a view, and put the focus into it; no view goes back to the form."""
+        if view:
+            self._left = self.query_one(Form).entered or self._left
+        self._view = view
+        for name in (FINDINGS, QUEUE):
+            self.set_class(view == name, f"-{name}")
+        if view:
+            self.call_after_refresh(self.query_one(f"#{view} Rows").focus)
+        else:
+            self._return_to_field()
+        self.refresh_bindings()
+
+    def _return_to_field(self) -> None:
+        form = self.query_one(Form)
+        names = {field.name for field in shown_fields(self._texts)}
+        form.enter(self._left if self._left in names else "what")
+
+    def _say_queue(self) -> None:
+        self.query_one(QueueView).show(waiting_jobs(self._seen))
+        self._say_title()
+        self.refresh_bindings()
+
+    def _say_title(self) -> None:
+        title = Text(f" {tr(TITLES.get(self._texts['what'], ''))} ") if self._texts["what"] else Text()
+        if waiting := len(waiting_jobs(self._seen)):
+            title.append(tr("· {count} wait in the queue: ^g ", count=waiting), WARN)
+        self.query_one(Form).border_title = title

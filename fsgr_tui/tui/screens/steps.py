@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import ClassVar
 
-import msgspec
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.language import listed, mark, tr
 from fsgr_tui.core.plan import Plan, Step
-from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, WAY_B
+from fsgr_tui.tui.format import DIM, GOOD, WAY_B, key_words
+from fsgr_tui.tui.screens.asking import Dialog
 from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.widgets.preflight import Asked, Preflights
 from fsgr_tui.tui.widgets.words import Words
 
-_MARKS = {"ok": ("ok", DIM), "warn": ("warn", WARN), "stop": ("STOP", BAD)}
-_ORDER = ("stop", "warn", "ok")
 PREFLIGHTED = ("extract", "train")
 
 
-class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
+class StepsScreen(Dialog["tuple[str, ...] | None"]):
     """Gives the names of the jobs that were started."""
 
+    NAME: ClassVar[str] = mark("Steps")
+    ABOUT: ClassVar[str] = mark(
+        "The plan's commands in their order, and what would stop or spoil each of them. Started, every one becomes a job "
+        "that waits for those that it needs. Nothing is started while something stops the first one; what an earlier "
+        "step makes, a later one need not find yet."
+    )
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = ((mark("arrows"), mark("Another finding")),)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "start", "Start"),
-        Binding("n,escape,q", "leave", "Leave"),
-        Binding("r", "look_again", "Look again"),
+        Binding("y", "start", mark("Start all of them")),
+        # Before the table takes it.
+        Binding("enter", "start", mark("Start all of them"), priority=True),
+        Binding("n,escape,q", "leave", mark("Back")),
+        Binding("r", "look_again", mark("Look again")),
     ]
-
-    class Looked(Message):
-        """What the preflights found, step by step."""
-
-        def __init__(self, outcome: tuple[tuple[Step, PreflightReport], ...] | Problem) -> None:
-            super().__init__()
-            self.outcome = outcome
 
     class NotStarted(Message):
         """Why no job was started."""
@@ -62,52 +61,48 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
     def __init__(self, services: Services, plan: Plan, *, start: bool) -> None:
         super().__init__()
         self._services, self._plan, self._may_start = services, plan, start
-        self._looked_at = tuple(step for step in plan.commands if step.argv[1:2] and step.argv[1] in PREFLIGHTED)
-        self._ready = self._starting = False
-        self._findings, self._foot = Words(id="findings"), Words(id="steps-keys")
+        self._asked = tuple(
+            Asked(step.argv[1:], step.what, step.outputs)
+            for step in plan.commands
+            if step.argv[1:2] and step.argv[1] in PREFLIGHTED
+        )
+        self._ready = self._wanted = self._starting = False
+        self._findings, self._foot = Preflights(services, steps=True), Words(id="steps-keys")
 
     def compose(self) -> ComposeResult:
         """The steps, the findings, and the keys."""
         with Vertical(classes="box", id="steps"):
-            with VerticalScroll():
+            with VerticalScroll(id="steps-list"):
                 yield Words(layout.lines(*map(_step, self._plan.commands)))
-                yield self._findings
+            yield self._findings
             yield self._foot
 
     def on_mount(self) -> None:
-        """Look at what would stop the first step."""
-        self.query_one(".box").border_title = "Steps" if self._may_start else "Preflight"
+        """Look at what would stop them."""
+        self.query_one(".box").border_title = tr("Steps") if self._may_start else tr("Preflight")
+        self.query_one("#steps Rows").focus()
         self.action_look_again()
 
     def action_look_again(self) -> None:
         """Look anew."""
-        self._ready = False
-        if not self._looked_at:
-            self._ready = True
-            self._say_keys()
-            return
-        self._findings.say(Text("\nlooking at what would stop it ...", DIM))
+        self._ready = not self._asked
+        self._findings.look(self._asked)
         self._say_keys()
-        self._look()
 
     def action_start(self) -> None:
-        """Start the steps; a second press while they are being started does nothing."""
-        if self._may_start and self._ready and not self._starting:
+        """Start the steps; while they are still looked at, as soon as nothing speaks against the first."""
+        if not self._may_start or self._starting:
+            return
+        if self._ready:
             self._starting = True
             self._start()
+        elif self._findings.looking:
+            self._wanted = True
+            self._say_keys()
 
     def action_leave(self) -> None:
-        """Back to the plan."""
+        """Back to the plan; a preflight that still looks is left to itself."""
         self.dismiss(None)
-
-    @work(thread=True, exclusive=True, group="preflight")
-    def _look(self) -> None:
-        outcome: tuple[tuple[Step, PreflightReport], ...] | Problem
-        try:
-            outcome = tuple((step, self._services.preflight(step.argv[1:])) for step in self._looked_at)
-        except Problem as problem:
-            outcome = problem
-        self.post_message(self.Looked(outcome))
 
     @work(thread=True, group="start")
     def _start(self) -> None:
@@ -116,28 +111,13 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
         except Problem as problem:
             self.post_message(self.NotStarted(problem))
 
-    def on_steps_screen_looked(self, message: Looked) -> None:
-        """Show the findings, what stops first."""
-        outcome = message.outcome
-        if isinstance(outcome, Problem):
-            self._findings.say(layout.lines("", Text(printable(outcome.what), BAD), printable(outcome.fix)))
-        else:
-            made: list[str] = []
-            lines: list[Text] = []
-            for number, (step, report) in enumerate(outcome):
-                # What an earlier step makes is not there yet, and need not be.
-                left = tuple(finding for finding in report.findings if not _is_about(finding, made))
-                known = msgspec.structs.replace(report, findings=left)
-                if number == 0:
-                    self._ready = not known.stops
-                lines += [
-                    Text(""),
-                    Text(printable(step.what), f"bold {WAY_B}"),
-                    *findings_text(known, first=number == 0),
-                ]
-                made += step.outputs
-            self._findings.say(layout.lines(*lines))
+    def on_preflights_done(self, message: Preflights.Done) -> None:
+        """Offer the start, or do it when it was asked for."""
+        self._ready = message.ready
+        wanted, self._wanted = self._wanted, False
         self._say_keys()
+        if wanted:
+            self.action_start()
 
     def on_steps_screen_started(self, message: Started) -> None:
         """Hand the jobs on."""
@@ -146,47 +126,20 @@ class StepsScreen(ModalScreen["tuple[str, ...] | None"]):
     def on_steps_screen_not_started(self, message: NotStarted) -> None:
         """Say why."""
         self._starting = False
-        self._findings.say(layout.lines("", Text(printable(message.problem.what), BAD), printable(message.problem.fix)))
+        self._findings.say_problem(message.problem)
 
     def _say_keys(self) -> None:
-        keys = [("r", "look again"), ("Esc", "back")]
-        if self._may_start and self._ready:
-            keys.insert(0, ("y", "start all of them"))
-        self._foot.say(Text("   ").join(Text.assemble((key, "bold"), f" {words}") for key, words in keys))
-
-
-def _is_about(finding: Finding, paths: list[str]) -> bool:
-    told = f"{finding.what} {finding.found} {finding.needed}"
-    return any(path in told or Path(path).name in told for path in paths)
-
-
-def findings_text(report: PreflightReport, *, first: bool) -> list[Text]:
-    """The findings as lines: what stops, what warns, and how many are well.
-
-    Args:
-        first: whether the step would begin now; what stops a later one can be mended until then.
-    """
-    shown: list[Text] = []
-    for finding in sorted(report.findings, key=lambda finding: _ORDER.index(finding.verdict)):
-        if finding.verdict != "ok":
-            shown += _finding(finding)
-    well = sum(finding.verdict == "ok" for finding in report.findings)
-    if not report.stops:
-        shown.insert(0, Text("Nothing speaks against it." if not report.warnings else "It can start.", GOOD))
-    elif not first:
-        shown.insert(0, Text("It would stop here; the steps before it can run.", WARN))
-    return [
-        *shown,
-        Text(f"{well} more looked at and well: fsgr-tui preflight {printable(report.command)} lists them", DIM),
-    ]
-
-
-def _finding(finding: Finding) -> list[Text]:
-    word, style = _MARKS[finding.verdict]
-    line = Text.assemble((f"{word:<5}", style), (f"{printable(finding.what)}: ", "bold"), printable(finding.found))
-    return [line, Text(f"     {printable(finding.remedy)}")] if finding.remedy else [line]
+        keys = [("r", tr("look again")), ("Esc", tr("back")), ("?", tr("help"))]
+        if self._may_start and (self._ready or self._findings.looking) and not self._wanted:
+            keys.insert(0, ("y", tr("start all of them")))
+        words = key_words(keys)
+        if self._wanted:
+            words = Text.assemble((tr("Starts when the preflight is through."), GOOD), "   ", words)
+        self._foot.say(words)
 
 
 def _step(step: Step) -> Text:
     line = Text.assemble((f"{step.what}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
-    return line.append(f"  after {', '.join(step.needs)}", DIM) if step.needs else line
+    if step.needs:
+        line.append("  ").append(tr("after {steps}", steps=listed(step.needs)), DIM)
+    return line

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input
 
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.format import BAD, DIM
 from fsgr_tui.tui.widgets.choice import Choice
@@ -26,7 +29,8 @@ class Field:
     """One field.
 
     Attributes:
-        flag: the command line's name for it; faults name flags, and so find their field.
+        label, values, hint: marked for translation, and translated where they are shown.
+        flag: the command line's name for it, or how several begin; faults name flags, and so find their field.
         values: what can be chosen; empty for free text.
         hint: shown while the field is empty.
     """
@@ -42,7 +46,8 @@ def field_of(fields: Sequence[Field], values: Mapping[str, str], what: str, fix:
     """The name of the field that a fault belongs to; empty when it belongs to none.
 
     A fault names a flag, or quotes the value that is wrong: a path up to its end (the image root is the beginning of
-    every split's path), or one word of several. A flag that only the remedy names comes last.
+    every split's path), or one word of several. Of the flags that only the remedy names
+    the first one counts.
     """
     flagged = sorted((field for field in fields if field.flag), key=lambda field: -len(field.flag))
     named = next((field.name for field in flagged if field.flag in what), "")
@@ -55,15 +60,16 @@ def field_of(fields: Sequence[Field], values: Mapping[str, str], what: str, fix:
         for match in [re.search(rf"(?<!\w){re.escape(word)}(?![\w/-]|\.\w)", what)]
         if match
     ]
-    return named or min(quoted, default=(0, ""))[1] or next((field.name for field in flagged if field.flag in fix), "")
+    advised = [(fix.find(field.flag), number, field.name) for number, field in enumerate(flagged) if field.flag in fix]
+    return named or min(quoted, default=(0, ""))[1] or min(advised, default=(0, 0, ""))[2]
 
 
 class Form(VerticalScroll, can_focus=False):
     """Fields with their values; posts `Edited` at every change and `Entered` at Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", "Field above", show=False),
-        Binding("down", "app.focus_next", "Field below", show=False),
+        Binding("up", "app.focus_previous", mark("Field above"), show=False),
+        Binding("down", "app.focus_next", mark("Field below"), show=False),
     ]
 
     class Edited(Message):
@@ -74,7 +80,8 @@ class Form(VerticalScroll, can_focus=False):
 
     def __init__(self, fields: Sequence[Field], values: Mapping[str, str], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name for it
         super().__init__(id=id)
-        self._fields = {field.name: _FieldRow(field, values.get(field.name, "")) for field in fields}
+        width = max(cell_len(tr(field.label)) for field in fields) + 1
+        self._fields = {field.name: _FieldRow(field, values.get(field.name, ""), width) for field in fields}
         self._known = {name: row.value for name, row in self._fields.items()}
 
     def compose(self) -> ComposeResult:
@@ -94,10 +101,25 @@ class Form(VerticalScroll, can_focus=False):
                 self._fields[name].value = value
         self._known = self.values
 
-    def show_fault(self, name: str, what: str, fix: str) -> None:
+    def show_only(self, fields: Sequence[Field]) -> None:
+        """Show these fields; the others keep their values."""
+        names = {field.name for field in fields}
+        for name, row in self._fields.items():
+            row.display = name in names
+
+    def enter(self, name: str) -> None:
+        """Put the focus into a field."""
+        self._fields[name].editor.focus()
+
+    @property
+    def entered(self) -> str:
+        """The name of the field in focus; empty when none is."""
+        return next((name for name, row in self._fields.items() if row.editor.has_focus), "")
+
+    def show_fault(self, name: str, what: str, fix: str, style: str = BAD) -> None:
         """Show a fault below its field, and none elsewhere; no name clears all."""
         for each, row in self._fields.items():
-            row.show_fault(what if each == name else "", fix if each == name else "")
+            row.show_fault(what if each == name else "", fix if each == name else "", style)
         if name in self._fields:
             self._fields[name].scroll_visible(animate=False)
 
@@ -123,18 +145,20 @@ class Form(VerticalScroll, can_focus=False):
 class _FieldRow(Vertical):
     """Label, editor, and the fault below."""
 
-    def __init__(self, field: Field, value: str) -> None:
+    def __init__(self, field: Field, value: str, label_width: int) -> None:
         super().__init__()
-        self._label = Words(Text(field.label, DIM), classes="label")
+        self._label = Words(Text(tr(field.label), DIM), classes="label")
+        self._label.styles.width = label_width
         self._editor = (
             Choice(field.values, value)
             if field.values
-            else Input(value, placeholder=field.hint, compact=True, select_on_focus=False)
+            else Input(value, placeholder=tr(field.hint) if field.hint else "", compact=True, select_on_focus=False)
         )
         if isinstance(self._editor, Input):
             # A blinking cursor would send bytes for ever.
             self._editor.cursor_blink = False
         self._fault = Words(classes="fault")
+        self._fault.styles.padding = (0, 0, 0, label_width)
 
     def compose(self) -> ComposeResult:
         """The line, and the fault."""
@@ -142,6 +166,11 @@ class _FieldRow(Vertical):
             yield self._label
             yield self._editor
         yield self._fault
+
+    @property
+    def editor(self) -> Widget:
+        """What takes the keys."""
+        return self._editor
 
     @property
     def value(self) -> str:
@@ -152,8 +181,8 @@ class _FieldRow(Vertical):
     def value(self, value: str) -> None:
         self._editor.value = value
 
-    def show_fault(self, what: str, fix: str) -> None:
+    def show_fault(self, what: str, fix: str, style: str) -> None:
         """Show a fault and its remedy; empty words take them away."""
         self._fault.display = bool(what)
-        text = Text.assemble((f"! {printable(what)}", BAD))
+        text = Text.assemble((f"! {printable(what)}", style))
         self._fault.say(text.append(f" {printable(fix)}") if fix else text)
