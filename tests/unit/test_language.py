@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gettext
+import re
 import string
 
 import pytest
@@ -73,11 +74,10 @@ def test_the_compiled_catalogue_is_that_of_its_source():
     with catalogue.po_file().with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
     for message in catalogue.read():
-        ids = message.id if isinstance(message.id, tuple) else (message.id, message.id)
-        if message.id and all(_strings(message)):
-            assert (
-                compiled.ngettext(*ids, 2) == _strings(message)[0] or compiled.gettext(ids[0]) == _strings(message)[0]
-            )
+        if not message.id or not all(_strings(message)):
+            continue
+        found = compiled.ngettext(*message.id, 2) if isinstance(message.id, tuple) else compiled.gettext(message.id)
+        assert found == _strings(message)[0]
 
 
 def test_translations_fill_in_what_the_texts_do():
@@ -125,31 +125,25 @@ def test_texts_are_whole_literals():
     assert wrong == []
 
 
-def test_no_text_stands_within_an_f_string():
-    """What collects the texts does not look into f-strings, and would miss it."""
-    wrong = [
-        f"{path.name}:{call.lineno}"
-        for path in sorted(catalogue.PACKAGE.rglob("*.py"))
-        for string_ in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(string_, ast.JoinedStr)
-        for call in ast.walk(string_)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id in ("tr", "trn", "mark")
-        and call.args
-        and isinstance(call.args[0], ast.Constant)
-    ]
-    assert wrong == []
+def test_texts_within_f_strings_are_found(tmp_path, monkeypatch):
+    (tmp_path / "module.py").write_text("shown = f\"{tr('inside')}: {trn('one', 'many', 2)}\"", "utf-8")
+    monkeypatch.setattr(catalogue, "PACKAGE", tmp_path)
+    assert {message.id for message in catalogue.texts()} - {""} == {"inside", ("one", "many")}
 
 
 def test_the_command_line_takes_a_language(tmp_path):
     spoken = run_cli("--plan", "--lang", "zh", cwd=tmp_path)
     assert "预计算" in spoken.stdout
-    assert run_cli("--lang=zh_CN", "plan", cwd=tmp_path).stdout == spoken.stdout
+    assert _words(run_cli("--lang=zh_CN", "plan", cwd=tmp_path)) == _words(spoken)
     by_locale = run_cli(
         "plan", cwd=tmp_path, env={"FSGR_TUI_LANG": "", "LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8"}
     )
-    assert by_locale.stdout == spoken.stdout
+    assert _words(by_locale) == _words(spoken)
+
+
+def _words(done):
+    """What was printed, without the numbers: free memory and the like change between two looks."""
+    return re.sub(r"[\d\s.,]", "", done.stdout)
 
 
 def test_a_language_that_is_not_here_is_refused():

@@ -1,4 +1,4 @@
-"""Whole plans of ten typical machines, as a user reads them in 80 columns.
+"""Whole plans of ten typical machines, as a user reads them in 80 columns, and some of them in Chinese.
 
 After a wanted change: `FSGR_TUI_GOLDEN=write pytest tests/unit/test_plan_golden.py`, then read what changed.
 """
@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from fsgr_tui.cli import plan_view, text
+from fsgr_tui.core import language
 from fsgr_tui.core.compare import compare
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.planner import plan_for
@@ -73,6 +75,16 @@ MACHINES = {
 }  # fmt: skip
 
 
+IN_CHINESE = ("3090 with 80 GB free", "full disk", "8xA100 node with a quota")
+
+
+@pytest.fixture
+def in_chinese():
+    language.use("zh_CN")
+    yield
+    language.use("en")
+
+
 @pytest.fixture
 def in_80_columns(monkeypatch):
     monkeypatch.setattr(text, "width", lambda _stream=None: 80)
@@ -92,11 +104,25 @@ def test_choices_side_by_side(capsys):
     hold("choices side by side", capsys.readouterr().out)
 
 
+@pytest.mark.usefixtures("in_80_columns", "in_chinese")
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_the_plan_in_chinese(name, capsys):
+    plan_view.show(plan_for(MACHINES[name]()))
+    hold(f"zh {name}", capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("in_80_columns", "in_chinese")
+def test_choices_side_by_side_in_chinese(capsys):
+    models = ("ViT-B/16", "ViT-L/14")
+    plan_view.show_comparison(compare(situation(80 * GB, gpu(), models=models, clip_model=models[0], experiments=4)))
+    hold("zh choices side by side", capsys.readouterr().out)
+
+
 def hold(name, printed):
     """Hold a text against the one that was read before."""
-    too_wide = [line for line in printed.splitlines() if len(line) > 80 and not line.startswith("  fsgr-tui ")]
+    too_wide = [line for line in printed.splitlines() if cell_len(line) > 80 and not line.startswith("  fsgr-tui ")]
     golden = GOLDEN / f"{name.replace(' ', '-')}.txt"
     if os.environ.get("FSGR_TUI_GOLDEN") == "write":
-        golden.write_text(printed)
+        golden.write_text(printed, "utf-8")
     assert too_wide == []
-    assert printed == golden.read_text(), f"{golden} differs; see this module's first lines."
+    assert printed == golden.read_text("utf-8"), f"{golden} differs; see this module's first lines."
