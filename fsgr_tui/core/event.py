@@ -59,6 +59,13 @@ class Metric(msgspec.Struct, frozen=True, tag="metric"):
     values: dict[str, float | None]
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """How much is safe: the steps that are in the checkpoint, from which a killed run would go on."""
+
+    t: float
+    step: int
+
+
 class Notice(msgspec.Struct, frozen=True, tag="notice"):
     """Something that a person should know; the work goes on."""
 
@@ -94,7 +101,7 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
     unforeseen: bool = False
 
 
-Event = Phase | Progress | Metric | Notice | Refused | Result | Fault
+Event = Phase | Progress | Metric | Kept | Notice | Refused | Result | Fault
 
 
 class EventWriter:
@@ -141,6 +148,10 @@ class EventWriter:
         """Tell measured values; values that are not finite are told as None."""
         finite = {name: value if abs(value) < float("inf") else None for name, value in values.items()}
         self.write(Metric(time.time(), step, finite))
+
+    def kept(self, step: int) -> None:
+        """Tell how many steps are safe."""
+        self.write(Kept(time.time(), step))
 
     def notice(self, text: str) -> None:
         """Tell a person something worth knowing."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from fsgr_tui.core.event import Event, Fault, Metric, Notice, Phase, Progress, Refused, Result
+from fsgr_tui.core.event import Event, Fault, Kept, Metric, Notice, Phase, Progress, Refused, Result
 from fsgr_tui.core.event_words import rate_words
 from fsgr_tui.core.units import Unknown
 
@@ -229,6 +229,7 @@ class JobStatus(msgspec.Struct, frozen=True):
         gpus: uuids of the GPUs that are held for it.
         parts: its runners, where it has several: the shards of an extraction and what follows them.
         pending: Slurm's own word for why it waits, such as Priority; expected: Unix time at which Slurm expects to start it.
+        kept: steps in a training's checkpoint, from which it would go on.
     """
 
     name: str
@@ -263,6 +264,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     parts: tuple[JobPart, ...] = ()
     pending: str = ""
     expected: float | None = None
+    kept: int | None = None
 
     @property
     def ended_for_good(self) -> bool:
@@ -310,6 +312,8 @@ def after_event(status: JobStatus, event: Event) -> JobStatus:
             return msgspec.structs.replace(status, progress=seen)
         case Metric():
             return msgspec.structs.replace(status, metrics={**status.metrics, **event.values})
+        case Kept():
+            return msgspec.structs.replace(status, kept=event.step)
         case Notice():
             return msgspec.structs.replace(status, notices=(*status.notices, event.text)[-20:])
         case Refused():

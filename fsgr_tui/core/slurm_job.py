@@ -6,16 +6,15 @@ folder says nothing final, and its word is taken only after a time in which the 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from fsgr_tui.core.job import Cause, JobState, JobStatus
-from fsgr_tui.core.language import mark, tr
-from fsgr_tui.core.slurm import AccountRow, QueueRow, SlurmState, exit_words, key_of
+from fsgr_tui.core.language import tr
+from fsgr_tui.core.slurm import AccountRow, QueueRow, SlurmState, key_of
 from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_words import end_words, no_answer_words, resume_words, silent_words, waiting_words
 from fsgr_tui.core.units import format_duration
 
 SUBMISSION_SCHEMA = "fsgr-tui/slurm/1"
@@ -159,11 +158,11 @@ def standing(status: JobStatus, seen: Seen, sign_at: float, now: float) -> JobSt
     """
     row = seen.row
     if row is not None and row.state.kind == "waiting":
-        waits = _with(status, "queued", _waiting_words(row, status))
+        waits = _with(status, "queued", waiting_words(row, status))
         return msgspec.structs.replace(waits, pending=row.reason, expected=row.start)
     if row is not None and row.state.kind in ("running", "unknown"):
         state: JobState = "running" if row.state.kind == "running" else status.state
-        return _with(status, state, _silent_words(row))
+        return _with(status, state, silent_words(row))
     if row is not None:
         # A job that never had a node has no runner that could still speak.
         if not row.nodes or now - max(sign_at, row.end or 0.0) > GRACE_S:
@@ -171,32 +170,10 @@ def standing(status: JobStatus, seen: Seen, sign_at: float, now: float) -> JobSt
         note = tr("Slurm: {meaning}; its last word may still come", meaning=row.state.meaning)
         return _with(status, status.state, note)
     if seen.error or seen.answered is None:
-        return _with(status, status.state, _no_answer_words(seen, now - sign_at, now))
+        return _with(status, status.state, no_answer_words(seen.error, seen.answered, now - sign_at, now))
     if now - max(seen.last_seen or 0.0, sign_at) <= GRACE_S:
         return _with(status, status.state, tr("is not in Slurm's queue; its last word may still come"))
     return _forgotten(status, seen, now - sign_at)
-
-
-def _silent_words(row: QueueRow) -> str:
-    if row.nodes:
-        return tr(
-            "Slurm: {meaning} on {nodes}; nothing has been heard from its runner yet",
-            meaning=row.state.meaning,
-            nodes=row.nodes,
-        )
-    return tr("Slurm: {meaning}; nothing has been heard from its runner yet", meaning=row.state.meaning)
-
-
-def _no_answer_words(seen: Seen, age_s: float, now: float) -> str:
-    why = seen.error or tr("not asked yet")
-    if seen.answered is None:
-        return tr(
-            "Slurm does not answer ({why}); this is how it stood {age} ago",
-            why=why,
-            age=format_duration(max(0.0, age_s)),
-        )
-    age = format_duration(max(0.0, now - seen.answered))
-    return tr("Slurm does not answer ({why}); it last answered {age} ago", why=why, age=age)
 
 
 def _forgotten(status: JobStatus, seen: Seen, age_s: float) -> JobStatus:
@@ -225,7 +202,7 @@ def _forgotten(status: JobStatus, seen: Seen, age_s: float) -> JobStatus:
 
 def verdict(status: JobStatus, state: SlurmState, ended: tuple[int, int] | None, by: str = "") -> JobStatus:
     """The end of a job by Slurm's word alone."""
-    said, again = _end_words(state, ended), resume_words(status.name)
+    said, again = end_words(state, ended), resume_words(status.name)
     if state.well:
         text = tr("{said} Its runner left no last word, so the result is not known.", said=said)
         return _final(status, "interrupted", Cause("result unknown", text, advice=again))
@@ -248,17 +225,6 @@ def verdict(status: JobStatus, state: SlurmState, ended: tuple[int, int] | None,
     return _final(status, "failed", Cause("slurm", said, advice=advice))
 
 
-def _end_words(state: SlurmState, ended: tuple[int, int] | None) -> str:
-    if code := exit_words(ended):
-        return tr("Slurm: {state}, the job {meaning} ({code}).", state=state.name, meaning=state.meaning, code=code)
-    return tr("Slurm: {state}, the job {meaning}.", state=state.name, meaning=state.meaning)
-
-
-def resume_words(name: str) -> str:
-    """How to go on with a job."""
-    return tr("What was finished is kept; `fsgr-tui resume {name}` goes on.", name=name)
-
-
 def _final(status: JobStatus, state: JobState, cause: Cause) -> JobStatus:
     return msgspec.structs.replace(status, state=state, cause=status.cause or cause, note="", life="", waiting="")
 
@@ -268,94 +234,3 @@ def _with(status: JobStatus, state: JobState, note: str) -> JobStatus:
         note = tr("attempt {attempt}: {note}", attempt=status.attempt, note=note)
     open_again = msgspec.structs.replace(status, exit_code=None, ended=None, cause=None) if state in OPEN else status
     return msgspec.structs.replace(open_again, state=state, note=note)
-
-
-def _waiting_words(row: QueueRow, status: JobStatus) -> str:
-    meaning = row.state.meaning
-    said = (
-        tr("Slurm: {meaning} ({reason})", meaning=meaning, reason=reason_words(row.reason))
-        if row.reason
-        else tr("Slurm: {meaning}", meaning=meaning)
-    )
-    if row.start is not None:
-        said = tr("{said}, expected to start {time}", said=said, time=_clock(row.start))
-    return tr("{said}; what was finished is kept", said=said) if status.started else said
-
-
-REASONS = {
-    "Priority": mark("others come first"),
-    "Resources": mark("nothing is free"),
-    "Dependency": mark("another job has to end well first"),
-    "DependencyNeverSatisfied": mark("the job it needs has failed, so it will never start"),
-    "BeginTime": mark("its time has not come; a job that was put back waits two minutes"),
-    "QOSMaxJobsPerUserLimit": mark("you have as many jobs as your QoS allows"),
-    "AssocGrpGRES": mark("your group has all its GPUs in use"),
-    "AssocMaxJobsLimit": mark("you have as many jobs as your account allows"),
-    "JobArrayTaskLimit": mark("as many tasks of the array run as may at once"),
-    "PartitionTimeLimit": mark("it asks for more time than the partition gives"),
-    "ReqNodeNotAvail": mark("a node that it asks for is not available"),
-    "JobHeldUser": mark("held by its user; `scontrol release` lets it go"),
-    "JobHeldAdmin": mark("held by an administrator"),
-    "InvalidAccount": mark("the account is not valid"),
-    "InvalidQOS": mark("the QoS is not valid"),
-}
-
-
-def reason_words(reason: str) -> str:
-    """Why a job waits: Slurm's word, and what it means where that is not plain."""
-    meaning = REASONS.get(reason.partition(",")[0])
-    return tr("{reason}: {meaning}", reason=reason, meaning=tr(meaning)) if meaning else reason
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-class AfterRun(msgspec.Struct, frozen=True):
-    """What happens to a job when its runner has ended inside the allocation.
-
-    Attributes:
-        exit_code: of the batch job.
-        requeue: whether it is put back into the queue by us.
-        status: what is written into the folder; None for what the runner wrote.
-    """
-
-    exit_code: int
-    requeue: bool = False
-    status: JobStatus | None = None
-
-
-STALLED_RUNS = 3
-
-
-def after_run(
-    status: JobStatus, told: Literal["", "limit", "stop"], *, cancelled: bool, steps: Sequence[int], shard: bool = False
-) -> AfterRun:
-    """What follows from how a job ended.
-
-    Args:
-        status: the runner's last word.
-        told: what Slurm told the job: that its time limit is near, or to stop.
-        cancelled: whether a user stopped it through this program.
-        steps: images that were done at the end of each attempt, in order, this one included; empty for other work.
-        shard: whether it is a task of an array.
-    """
-    if status.state == "done":
-        # Refused images (exit code 1) of a shard are part of the whole's result; the merge shall begin all the same.
-        return AfterRun(0 if shard else status.exit_code or 0)
-    code = status.exit_code or 1
-    if cancelled or not told:
-        return AfterRun(code)
-    open_again = msgspec.structs.replace(
-        status, state="queued", exit_code=None, ended=None, cause=None, note="", child_pid=None, child_start=""
-    )
-    if told == "stop":
-        # Slurm preempts, drains or ends it; if it puts the job back, the next attempt goes on.
-        return AfterRun(code, status=open_again)
-    if len(steps) >= STALLED_RUNS and len(set(steps[-STALLED_RUNS:])) == 1:
-        text = f"{STALLED_RUNS} runs in a row reached their time limit and got no further than {steps[-1]:,}."
-        cause = Cause(
-            "time limit", text, advice=f"Give the profile a longer `time`, then `fsgr-tui resume {status.name}`."
-        )
-        return AfterRun(code, status=msgspec.structs.replace(status, state="failed", cause=cause, note=""))
-    return AfterRun(code, requeue=True, status=open_again)

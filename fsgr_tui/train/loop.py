@@ -182,6 +182,7 @@ class Training:
             checkpoint.sweep(spec)
         if spec.resume and last.exists():
             self.state = self._saver.resume(last, self._events)
+            self._events.kept(self.state.step)
         elif last.exists() and not spec.overwrite:
             raise BadRequest(
                 f"{last} is there already, from an earlier run.",
@@ -232,7 +233,7 @@ class Training:
             for members in batches:
                 stopping, due = self._ranks.any(self._stopper(), self._saver.due and state.step > 0)
                 if due and not stopping:
-                    self._saver.save(checkpoint.last_path(self._spec), self.state)
+                    self._keep()
                 if stopping:
                     return False
                 self.step(loaded, members)
@@ -359,7 +360,7 @@ class Training:
 
     def _save_after_validation(self) -> None:
         better = self.state.judge("cider" if self._critical else self.decides)
-        self._saver.save(checkpoint.last_path(self._spec), self.state)
+        self._keep()
         if better:
             self._saver.save(checkpoint.best_path(self._spec), self.state)
         if self._spec.keep and self.state.position == 0:
@@ -367,9 +368,13 @@ class Training:
             if self._ranks.first:
                 checkpoint.drop_old_epochs(self._spec)
 
+    def _keep(self) -> None:
+        self._saver.save(checkpoint.last_path(self._spec), self.state)
+        self._events.kept(self.state.step)
+
     def _stopped(self) -> int:
         last = checkpoint.last_path(self._spec)
-        self._saver.save(last, self.state)
+        self._keep()
         self._events.notice(
             f"Stopped; {self.state.step:,} of {self._last_step:,} steps are kept in {last}. Go on with --resume."
         )

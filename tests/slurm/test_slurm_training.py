@@ -105,7 +105,7 @@ def test_two_nodes_that_are_stopped_at_a_limit_and_killed_learn_exactly_what_an_
 ):
     import torch
 
-    epochs = ("--epochs", "300")
+    epochs = ("--epochs", "160")
     run = train("two", "", "--nodes", "2", *epochs)
     job = str(standing.read_submission(run).ids[0])
     assert wait_for(lambda: steps(run) > 0, LONG_S), run.log.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import Cause, JobProgress, JobStatus
 from fsgr_tui.core.slurm import AccountRow, QueueRow, parse_state
 from fsgr_tui.core.slurm_facts import cluster_of, fitted, parse_config, parse_nodes
-from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, after_run, standing
+from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, standing
 from fsgr_tui.core.slurm_parts import combined, part_rows
 from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_turns import STALLED_TURNS, after_run, fruitless, reached, stalled
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.jobs.slurm import commands, queue
 from fsgr_tui.jobs.slurm import standing as looks
 from fsgr_tui.jobs.slurm.cancel import Cancelling
 from fsgr_tui.jobs.slurm.commands import Answer
+from fsgr_tui.jobs.slurm.node import Node
 from fsgr_tui.jobs.slurm.queue import Queue
 from fsgr_tui.jobs.slurm.submit import Work, part_of, submit, write_member
 from fsgr_tui.service import cluster
@@ -171,26 +174,61 @@ def test_an_array_fails_by_its_first_bad_shard_once_nothing_of_it_goes_on():
 
 
 def test_refused_images_do_not_stop_what_depends_on_the_shard():
-    after = after_run(status("done", exit_code=1), "", cancelled=False, steps=[10], shard=True)
+    after = after_run(status("done", exit_code=1), "", cancelled=False, marks=[10], shard=True)
     assert (after.exit_code, after.requeue) == (0, False)
     # In a chain they do, as they do between jobs of a host.
-    assert after_run(status("done", exit_code=1), "", cancelled=False, steps=[10]).exit_code == 1
+    assert after_run(status("done", exit_code=1), "", cancelled=False, marks=[10]).exit_code == 1
 
 
 def test_at_the_time_limit_a_job_goes_back_until_it_gets_no_further():
     stopped = status("stopped", exit_code=143)
-    again = after_run(stopped, "limit", cancelled=False, steps=[10, 30])
+    again = after_run(stopped, "limit", cancelled=False, marks=[10, 30])
     assert (again.requeue, again.status.state, again.status.ended) == (True, "queued", None)
-    stuck = after_run(stopped, "limit", cancelled=False, steps=[10, 30, 30, 30])
+    stuck = after_run(stopped, "limit", cancelled=False, marks=[10, 30, 30, 30])
     assert (stuck.requeue, stuck.status.state) == (False, "failed")
     assert "got no further than 30" in stuck.status.cause.text
-    by_user = after_run(stopped, "limit", cancelled=True, steps=[10])
+    by_user = after_run(stopped, "limit", cancelled=True, marks=[10])
     assert (by_user.requeue, by_user.status) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "mark"),
+    [
+        ("extract", {"progress": JobProgress("extract", 40, 100, unit="images")}, 40),
+        ("extract", {"progress": JobProgress("load model")}, 0),
+        # The phase counts images, but what is kept are steps; and those since the checkpoint are lost.
+        ("train", {"progress": JobProgress("caption", 500, unit="images")}, 0),
+        ("train", {"progress": JobProgress("epoch 3 of 5", 640, unit="pairs"), "kept": 120}, 120),
+        ("merge", {"progress": JobProgress("merge", 7, unit="rows")}, 7),
+        ("command", {"progress": JobProgress("epoch", 9, epoch=4)}, 4),
+        ("command", {}, None),
+    ],
+)
+def test_how_far_a_turn_came_is_what_it_leaves_behind(kind, changes, mark):
+    assert reached(msgspec.structs.replace(status("stopped", **changes), kind=kind)) == mark
+
+
+@pytest.mark.parametrize(
+    ("marks", "turns"),
+    [([], 0), ([5], 0), ([0], 1), ([10, 30, 30, 30], 2), ([30, 0, 30, 29], 3), ([30, 30, 31], 0), ([None] * 4, 4)],
+)
+def test_turns_that_got_no_further_are_counted(marks, turns):
+    assert fruitless(marks) == turns
+
+
+def test_a_training_that_never_reaches_its_next_checkpoint_is_given_up_and_a_foreign_program_later():
+    training = msgspec.structs.replace(status("stopped", kept=120), kind="train")
+    stuck = after_run(training, "limit", cancelled=False, marks=[120, 120, 120])
+    assert (stuck.requeue, stuck.status.state, stuck.status.cause.kind) == (False, "failed", "stalled")
+    foreign = msgspec.structs.replace(status("stopped"), kind="command")
+    assert after_run(foreign, "limit", cancelled=False, marks=[None] * 9).requeue
+    assert stalled(foreign, [None] * 9, STALLED_TURNS) is None
+    assert "nothing tells that they came any further" in stalled(foreign, [None] * 10, STALLED_TURNS).text
 
 
 def test_a_preempted_job_is_left_open_for_its_next_turn():
     after = after_run(
-        status("failed", exit_code=1, cause=Cause("x", "a loader was killed")), "stop", cancelled=False, steps=[5]
+        status("failed", exit_code=1, cause=Cause("x", "a loader was killed")), "stop", cancelled=False, marks=[5]
     )
     assert (after.requeue, after.status.state, after.status.cause) == (False, "queued", None)
 
@@ -429,3 +467,35 @@ def test_a_command_that_hangs_or_is_missing_is_an_answer_too(tmp_path):
 def test_a_submission_reads_back_as_it_was_written():
     made = Submission(0, "gpu", Profile(modules=("a",)), (Part("extract", "", "x", "n", 3, 2, (1, 2)),), NOW)
     assert msgspec.json.decode(msgspec.json.encode(made), type=Submission) == made
+
+
+@pytest.fixture
+def own_signals():
+    """A node takes signals for itself, which it would keep."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_job_that_slurm_puts_back_again_and_again_is_given_up_before_it_begins_once_more(monkeypatch):
+    """A node that dies takes the job's last word with it, so that only the next turn can tell."""
+    run = submitted(FakeSlurm(sbatch=Answer(0, "70\n")))
+    told = msgspec.structs.replace(
+        run.recorded_status(), state="running", started=NOW, progress=JobProgress("extract", 40, 100, unit="images")
+    )
+    for number in range(1, 12):
+        (run.folder / f"attempt-{number}").mkdir()
+        (run.folder / f"attempt-{number}/status.json").write_bytes(msgspec.json.encode(told))
+    run.write_status(msgspec.structs.replace(told, attempt=12))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "12")
+    assert Node(run, 60.0, FakeSlurm()).work() == 3
+    status = run.recorded_status()
+    assert (status.state, status.attempt, status.cause.kind) == ("failed", 12, "stalled")
+    assert "got no further than 40" in status.cause.text
+    # What was before a `resume`, which is another job of Slurm, does not count.
+    run.write_status(msgspec.structs.replace(told, attempt=12))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert Node(run, 60.0, FakeSlurm()).work() == 0
+    assert run.recorded_status().attempt == 13

@@ -20,7 +20,7 @@ import msgspec
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import EXIT_MACHINE_CANNOT, EXIT_OK, BadRequest, Problem
 from fsgr_tui.core.job import Cause, JobStatus
-from fsgr_tui.core.slurm_job import AfterRun, after_run
+from fsgr_tui.core.slurm_turns import STALLED_TURNS, AfterRun, after_run, ended_stalled, reached, stalled
 from fsgr_tui.jobs import life
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
 from fsgr_tui.jobs.control import keep_attempt
@@ -68,17 +68,19 @@ class Node:
             status = self._run.recorded_status()
             if status.state == "done":
                 return EXIT_OK
+            if cause := self._stalled(status):
+                self._run.write_status(ended_stalled(status, cause))
+                return EXIT_MACHINE_CANNOT
             self._make_ready(status)
             self._start(lock)
         finally:
             os.close(lock)
         self._wait()
         last = self._run.recorded_status()
-        steps = [*self._earlier_steps(last.attempt), *_images(last)]
+        marks = [*self._earlier_marks(last.attempt), reached(last)]
+        shard = "SLURM_ARRAY_TASK_ID" in os.environ
         return self._after(
-            after_run(
-                last, self._told, cancelled=self._is_stopped, steps=steps, shard="SLURM_ARRAY_TASK_ID" in os.environ
-            ),
+            after_run(last, self._told, cancelled=self._is_stopped, marks=marks, shard=shard),
             last,
         )
 
@@ -155,15 +157,23 @@ class Node:
         answer = self._slurm(("scontrol", "requeue", f"{array}_{task}" if array and task else job))
         return "" if answer.good else answer.why
 
-    def _earlier_steps(self, attempt: int) -> list[int]:
-        steps: list[int] = []
-        for number in range(1, attempt):
+    def _stalled(self, status: JobStatus) -> Cause | None:
+        """Why it does not begin once more: a node may have taken every turn from it without a word."""
+        if status.started is None:
+            return None
+        return stalled(status, [*self._earlier_marks(status.attempt), reached(status)], STALLED_TURNS)
+
+    def _earlier_marks(self, attempt: int) -> list[int | None]:
+        """What the turns of this job in Slurm had reached before an attempt; those before a `resume` do not count."""
+        turns = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        marks: list[int | None] = []
+        for number in range(max(1, attempt - turns), attempt):
             kept = self._run.folder / f"attempt-{number}" / self._run.status.name
             try:
-                steps += _images(jsontext.decode(kept.read_bytes(), JobStatus))
+                marks.append(reached(jsontext.decode(kept.read_bytes(), JobStatus)))
             except (OSError, msgspec.MsgspecError):
                 continue
-        return steps
+        return marks
 
     def _taking(self, told: Told) -> object:
         def take(_number: int, _frame: FrameType | None) -> None:
@@ -172,11 +182,6 @@ class Node:
                 self._told, self._told_at = told, time.monotonic()
 
         return take
-
-
-def _images(status: JobStatus) -> tuple[int, ...]:
-    """How far an extraction has come. The steps of other work begin anew with its phases, and tell nothing."""
-    return (status.progress.step,) if status.progress.unit == "images" else ()
 
 
 def main(argv: list[str]) -> int:
