@@ -11,6 +11,7 @@ import click
 from fsgr_tui.cli import follow, options, plan_view, text
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_INTERRUPTED, EXIT_OK
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import MODES
 from fsgr_tui.core.units import format_bytes, format_duration, printable
 from fsgr_tui.jobs.folder import RunFolder
@@ -34,39 +35,74 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
     demo = service.Demo(root.rstrip("/") or "/", clip_model, weights)
     _step(
         1,
-        f"A data set in {printable(demo.root)}: generated scenes, {service.TRAIN_IMAGES} + {service.VAL_IMAGES} JPEG files, five captions each",
+        tr(
+            "A data set in {root}: generated scenes, {train} + {val} JPEG files, five captions each",
+            root=printable(demo.root),
+            train=service.TRAIN_IMAGES,
+            val=service.VAL_IMAGES,
+        ),
     )
     facts = service.make_data(demo)
     images = service.TRAIN_IMAGES + service.VAL_IMAGES
-    _say(f"{images} images, {format_bytes(facts['image_bytes'])}, {facts['captions']:,} captions")
-    _step(2, "Plan")
+    _say(
+        tr(
+            "{images} images, {image_bytes}, {captions:,} captions",
+            images=images,
+            image_bytes=format_bytes(facts["image_bytes"]),
+            captions=facts["captions"],
+        )
+    )
+    _step(2, tr("Plan"))
     made = planning.plan(demo.intent, demo.image_root, f"{demo.root}/features")
-    _say(f"{plan_view.TITLES[made.recommendation.mode]}: {made.recommendation.reason}")
+    _say(f"{tr(plan_view.TITLES[made.recommendation.mode])}: {made.recommendation.reason}")
     estimate = service.estimated_bytes(demo, images)
     _say(
-        f"estimate: {format_bytes(estimate)} of features, {format_duration(made.time.extraction.likely)} ({made.time.extraction.basis})"
+        tr(
+            "estimate: {estimate} of features, {likely} ({basis})",
+            estimate=format_bytes(estimate),
+            likely=format_duration(made.time.extraction.likely),
+            basis=tr(made.time.extraction.basis),
+        )
     )
-    untrained = " (untrained: random weights, for the wiring)" if weights.startswith("random:") else ""
-    _step(3, f"Extract with {clip_model}{untrained}")
+    _step(
+        3,
+        tr("Extract with {model} (untrained: random weights, for the wiring)", model=clip_model)
+        if weights.startswith("random:")
+        else tr("Extract with {model}", model=clip_model),
+    )
     extracted = _job(extraction.start(extraction.prepare(demo.extraction())))
     _say(
-        f"{extracted['images']} images, {extracted['images_per_s']:,.0f} images/s, {format_bytes(extracted['file_bytes'])} on disk"
+        tr(
+            "{images} images, {images_per_s:,.0f} images/s, {file_bytes} on disk",
+            images=extracted["images"],
+            images_per_s=extracted["images_per_s"],
+            file_bytes=format_bytes(extracted["file_bytes"]),
+        )
     )
-    _step(4, "Check every row, and extract eight images again")
+    _step(4, tr("Check every row, and extract eight images again"))
     report = checking.check(demo.check())
     report = checking.with_recompute(report, _followed(checking.start_recompute(demo.check())))
     _say(report.headline)
     trained: dict[str, dict[str, Any]] = {}
-    wanted = [(str(mode), str(mode), demo.training(mode)) for mode in MODES]
+    wanted = [(str(mode), tr(mode), demo.training(mode)) for mode in MODES]
     wanted.append(
-        (service.CONTROL, "control: every image has another one's features", demo.training("precomputed", control=True))
+        (
+            service.CONTROL,
+            tr("control: every image has another one's features"),
+            demo.training("precomputed", control=True),
+        )
     )
     for number, (name, title, request) in enumerate(wanted, 5):
-        _step(number, f"Train a small captioner, {title}")
+        _step(number, tr("Train a small captioner, {way}", way=title))
         done = trained[name] = _job(training.start(training.prepare(request)))
         _say(
-            f"{done['steps']} steps, loss {done['first_loss']:.2f} to {done['last_loss']:.2f}, "
-            f"CIDEr-D {done['best']['value'] or 0:.2f}"
+            tr(
+                "{steps} steps, loss {first:.2f} to {last:.2f}, CIDEr-D {score:.2f}",
+                steps=done["steps"],
+                first=done["first_loss"],
+                last=done["last_loss"],
+                score=done["best"]["value"] or 0,
+            )
         )
     result = service.DemoResult(
         demo.root, clip_model, weights, estimate, extracted, report, trained, round(time.monotonic() - began, 1)
@@ -79,24 +115,41 @@ def command(root: str, clip_model: str, weights: str, as_json: bool) -> int:
 
 
 def _show(result: service.DemoResult, images: int) -> None:
-    text.heading("Measured here, beside the guide's V100")
+    text.heading(tr("Measured here, beside the guide's V100"))
     rate = result.extract["images_per_s"]
     data_bytes = result.extract["file_bytes"]
     text.paragraph(
-        f"extraction: {rate:,.0f} images/s; {images} images take {format_bytes(data_bytes)}, estimated {format_bytes(result.estimated_bytes)} and the keys"
+        tr(
+            "extraction: {rate:,.0f} images/s; {images} images take {data_bytes}, estimated {estimated_bytes} and the keys",
+            rate=rate,
+            images=images,
+            data_bytes=format_bytes(data_bytes),
+            estimated_bytes=format_bytes(result.estimated_bytes),
+        )
     )
     text.echo()
-    text.table(service.summary(result), ("", "realtime", "precomputed", "V100 realtime", "V100 precomputed"))
+    text.table(
+        service.summary(result), ("", tr("realtime"), tr("precomputed"), tr("V100 realtime"), tr("V100 precomputed"))
+    )
     text.echo()
     text.paragraph(service.verdict(result))
     for sample in result.train["precomputed"].get("samples", [])[:1]:
         text.echo()
         text.paragraph(
-            f'image {sample["image_id"]}: "{sample["caption"]}" (a person would say: "{sample["reference"]}")'
+            tr(
+                'image {image_id}: "{caption}" (a person would say: "{reference}")',
+                image_id=sample["image_id"],
+                caption=sample["caption"],
+                reference=sample["reference"],
+            )
         )
     text.echo()
     text.paragraph(
-        f"The whole way took {format_duration(result.seconds)}. Everything is in {printable(result.root)}; `fsgr-tui` opens the screen."
+        tr(
+            "The whole way took {seconds}. Everything is in {root}; `fsgr-tui` opens the screen.",
+            seconds=format_duration(result.seconds),
+            root=printable(result.root),
+        )
     )
 
 

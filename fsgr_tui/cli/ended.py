@@ -8,6 +8,7 @@ from typing import Any
 
 from fsgr_tui.cli import follow, text
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 
 
@@ -35,17 +36,25 @@ def tell(status: JobStatus) -> None:
     """Say on standard error why a job did not end well, and how to go on."""
     cause = status.cause
     if status.state in ("failed", "interrupted"):
-        told = cause.text if cause else f"{status.name} failed with exit code {status.exit_code}."
+        told = (
+            cause.text if cause else tr("{name} failed with exit code {code}.", name=status.name, code=status.exit_code)
+        )
         text.echo(f"fsgr-tui: {printable(told)}", sys.stderr)
         if cause and cause.advice:
             text.echo(f"  {printable(cause.advice)}", sys.stderr)
-        text.echo(f"  The log: fsgr-tui logs {status.name}", sys.stderr)
+        text.echo("  " + tr("The log: fsgr-tui logs {name}", name=status.name), sys.stderr)
     if status.state == "stopped":
         if cause and cause.kind == "need":
-            text.echo(f"fsgr-tui: {status.name} did not begin: {printable(cause.text)}", sys.stderr)
+            text.echo(
+                "fsgr-tui: " + tr("{name} did not begin: {cause}", name=status.name, cause=printable(cause.text)),
+                sys.stderr,
+            )
             text.echo(f"  {printable(cause.advice)}", sys.stderr)
         else:
-            text.echo(f"Stopped. What was finished is kept; go on with: fsgr-tui resume {status.name}", sys.stderr)
+            text.echo(
+                tr("Stopped. What was finished is kept; go on with: fsgr-tui resume {name}", name=status.name),
+                sys.stderr,
+            )
 
 
 def result(values: dict[str, Any]) -> None:

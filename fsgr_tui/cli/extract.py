@@ -10,6 +10,7 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service import extraction
@@ -94,19 +95,24 @@ def command(
         )
     if shards > 1:
         raise BadRequest(
-            "--shards belongs to --backend slurm.", "Here say --shard 1/8 and so on, then `fsgr-tui merge`."
+            tr("--shards belongs to --backend slurm."), tr("Here say --shard 1/8 and so on, then `fsgr-tui merge`.")
         )
     prepared = extraction.prepare(request)
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
     text.echo(
-        f"{len(prepared.images):,} images, {prepared.shape.words} each, "
-        f"{format_bytes(prepared.need_bytes)} at the most, into {printable(str(prepared.output))}",
+        tr(
+            "{number:,} images, {shape} each, {size} at the most, into {output}",
+            number=len(prepared.images),
+            shape=prepared.shape.words,
+            size=format_bytes(prepared.need_bytes),
+            output=printable(str(prepared.output)),
+        ),
         sys.stderr,
     )
     if dry_run:
         require_device(request.model.device)
-        text.echo("Nothing speaks against it (dry run; nothing was started).", sys.stderr)
+        text.echo(tr("Nothing speaks against it (dry run; nothing was started)."), sys.stderr)
         return 0
     run = extraction.start(prepared)
     if detach:
@@ -131,16 +137,21 @@ def _on_slurm(
     prepared = cluster.prepare_extraction(request, profile, shards, own_workers=own_workers)
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
-    text.echo(f"{len(prepared.whole.images):,} images: {printable(cluster.words_of(prepared))}", sys.stderr)
+    text.echo(
+        tr(
+            "{number:,} images: {words}", number=len(prepared.whole.images), words=printable(cluster.words_of(prepared))
+        ),
+        sys.stderr,
+    )
     if dry_run:
         text.echo(cluster.scripts_text(cluster.extraction_scripts(prepared)))
-        text.echo("Nothing speaks against it (dry run; nothing was submitted).", sys.stderr)
+        text.echo(tr("Nothing speaks against it (dry run; nothing was submitted)."), sys.stderr)
         return 0
     run = cluster.start_extraction(prepared)
     if detach:
         text.echo(run.name)
         return 0
-    text.echo(f"{run.name} (watch it from anywhere: fsgr-tui attach {run.name})", sys.stderr)
+    text.echo(tr("{name} (watch it from anywhere: fsgr-tui attach {name})", name=run.name), sys.stderr)
     return ended.report(follow.follow(run), as_json=as_json, done=_done)
 
 
@@ -161,8 +172,12 @@ def request_of(asked: dict[str, Any]) -> extraction.ExtractRequest:
 
 
 def _done(result: dict[str, Any]) -> None:
-    rate = f", {result['images_per_s']:,.0f} images/s" if result.get("images_per_s") else ""
-    refused = f", {result['refused']:,} refused" if result["refused"] else ""
-    text.echo(
-        f"{printable(result['output'])}: {result['images']:,} images, {format_bytes(result['file_bytes'])}{rate}{refused}"
-    )
+    told = [
+        tr("{number:,} images", number=result["images"]),
+        format_bytes(result["file_bytes"]),
+    ]
+    if result.get("images_per_s"):
+        told.append(tr("{rate:,.0f} images/s", rate=result["images_per_s"]))
+    if result["refused"]:
+        told.append(tr("{number:,} refused", number=result["refused"]))
+    text.echo(f"{printable(result['output'])}: {', '.join(told)}")

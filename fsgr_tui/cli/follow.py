@@ -16,6 +16,7 @@ from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_HUNG_UP, EXIT_OK, BadRe
 from fsgr_tui.core.event import EventReader, Notice, Refused
 from fsgr_tui.core.job import JobProgress, JobStatus
 from fsgr_tui.core.job_words import progress_words
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder
@@ -120,16 +121,16 @@ class _View:
         for alarm in status.alarms:
             if (alarm.kind, alarm.level) not in self._alarms:
                 self._alarms.add((alarm.kind, alarm.level))
-                self.line.say(f"{alarm.level}: {alarm.text} {alarm.advice}".rstrip())
+                self.line.say(f"{tr(alarm.level)}: {alarm.text} {alarm.advice}".rstrip())
                 _ring()
 
     def _say_events(self) -> None:
         for event in self._events.new():
             match event:
                 case Notice():
-                    self.line.say(f"{'warning: ' if event.level == 'warning' else ''}{event.text}")
+                    self.line.say(tr("warning: {text}", text=event.text) if event.level == "warning" else event.text)
                 case Refused():
-                    self.line.refused(f"refused: {event.path}: {event.reason}")
+                    self.line.refused(tr("refused: {path}: {reason}", path=event.path, reason=event.reason))
                 case _:
                     pass
 
@@ -145,22 +146,26 @@ def _ask(run: RunFolder, number: int) -> Literal["stop", "leave", "watch"]:
     """What an interruption means."""
     if number == signal.SIGTERM or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return "stop"
-    sys.stderr.write(f"\n{run.name} runs on its own. [s]top it, [l]eave it running, or [w]atch on? ")
+    question = tr("{name} runs on its own. [s]top it, [l]eave it running, or [w]atch on?", name=run.name)
+    sys.stderr.write(f"\n{question} ")
     sys.stderr.flush()
     try:
         answer = sys.stdin.readline().strip().lower()
     except _Interrupted:
         return "stop"
     if answer.startswith("l"):
-        sys.stderr.write(f"Watch it again with: fsgr-tui attach {run.name}\n")
+        text.echo(tr("Watch it again with: fsgr-tui attach {name}", name=run.name), sys.stderr)
         return "leave"
     return "stop" if answer.startswith("s") else "watch"
 
 
 def _stop(run: RunFolder, number: int, *, firm: bool) -> None:
-    sys.stderr.write(
-        f"Ending {run.name} now.\n" if firm else f"Stopping {run.name} after its batch; once more ends it at once.\n"
+    said = (
+        tr("Ending {name} now.", name=run.name)
+        if firm
+        else tr("Stopping {name} after its batch; once more ends it at once.", name=run.name)
     )
+    text.echo(said, sys.stderr)
     # A job that ended in this very moment needs no stopping.
     with contextlib.suppress(BadRequest):
         control.ask_to_stop(run, number, firm=firm)
@@ -192,7 +197,7 @@ class _ProgressLine:
         if self._live:
             room = text.width(sys.stderr) - 1
             if words != self._shown:
-                sys.stderr.write("\r\x1b[2K" + words[:room])
+                sys.stderr.write("\r\x1b[2K" + text.cut(words, room))
                 sys.stderr.flush()
                 self._shown = words
             return
@@ -211,5 +216,9 @@ class _ProgressLine:
         self.clear()
         if self._refused > REFUSED_SHOWN:
             self.say(
-                f"... and {self._refused - REFUSED_SHOWN:,} more refused images; `fsgr-tui logs {status.name} --events` lists all."
+                tr(
+                    "... and {number:,} more refused images; `fsgr-tui logs {name} --events` lists all.",
+                    number=self._refused - REFUSED_SHOWN,
+                    name=status.name,
+                )
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from fsgr_tui.cli import text
 from fsgr_tui.core.job_words import JobRow
@@ -77,10 +77,5 @@ def _fitting(widths: dict[_Column, int], room: int) -> dict[_Column, int]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    fitted = [text.pad(_cut(cell, width), width) for cell, width in zip(cells, widths, strict=True)]
+    fitted = [text.pad(text.cut(cell, width), width) for cell, width in zip(cells, widths, strict=True)]
     return (" " * INDENT + (" " * GAP).join(fitted)).rstrip()
-
-
-def _cut(cell: str, width: int) -> str:
-    """The text, or as much of it as fits, with a mark at its end."""
-    return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"

@@ -31,7 +31,7 @@ _WATCH_S = 2.0
 def command(show_all: bool, watch: bool, as_json: bool) -> int:
     """Print the jobs."""
     if watch and as_json:
-        raise BadRequest("--json is one document; --watch prints again and again.", "Leave one of them out.")
+        raise BadRequest(tr("--json is one document; --watch prints again and again."), tr("Leave one of them out."))
     if watch:
         return _watch(show_all=show_all)
     statuses, left = _statuses(show_all=show_all)

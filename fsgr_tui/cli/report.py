@@ -10,6 +10,7 @@ import click
 from fsgr_tui.cli import options, text
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.folder import find_run
 from fsgr_tui.service import report, report_pages
 
@@ -29,11 +30,16 @@ def command(job: str, out: str | None, as_html: bool, as_json: bool) -> int:
     """Collect and write the page."""
     suffix = Path(out).suffix.lower() if out else ""
     if as_json and (out or as_html):
-        raise BadRequest("--json goes to standard output and has no other form.", "Leave out --out and --html.")
+        raise BadRequest(tr("--json goes to standard output and has no other form."), tr("Leave out --out and --html."))
     if out and suffix not in _MARKDOWN | _HTML:
-        raise BadRequest(f"{out} is named neither as Markdown nor as HTML.", "End the name with .md or .html.")
+        raise BadRequest(
+            tr("{path} is named neither as Markdown nor as HTML.", path=out), tr("End the name with .md or .html.")
+        )
     if as_html and suffix in _MARKDOWN:
-        raise BadRequest(f"--html and {out} contradict each other.", "End the name with .html, or leave out --html.")
+        raise BadRequest(
+            tr("--html and {path} contradict each other.", path=out),
+            tr("End the name with .html, or leave out --html."),
+        )
     made = report.collect(find_run(job))
     if as_json:
         text.json_out(made)
@@ -47,6 +53,6 @@ def command(job: str, out: str | None, as_html: bool, as_json: bool) -> int:
     try:
         write_whole(Path(out), body)
     except OSError as error:
-        raise MachineCannot(f"{out} cannot be written: {error.strerror}.", "Choose a folder that exists and can be written.") from None  # fmt: skip
+        raise MachineCannot(tr("{path} cannot be written: {reason}.", path=out, reason=error.strerror), tr("Choose a folder that exists and can be written.")) from None  # fmt: skip
     text.echo(out)
     return 0

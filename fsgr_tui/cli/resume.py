@@ -7,6 +7,7 @@ import sys
 import click
 
 from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.folder import find_run
 from fsgr_tui.service import resuming
 
@@ -27,7 +28,7 @@ def command(job: str, again: bool, anyway: bool, detach: bool, as_json: bool) ->
     """Start and follow it."""
     run, *further = resuming.resume(find_run(job), again=again, anyway=anyway)
     if further:
-        text.echo(f"Behind it wait: {', '.join(each.name for each in further)}", sys.stderr)
+        text.echo(tr("Behind it wait: {jobs}", jobs=", ".join(each.name for each in further)), sys.stderr)
     if detach:
         if as_json:
             text.json_out(run.read_status())

@@ -10,6 +10,7 @@ import click
 
 from fsgr_tui.cli import app, text
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_OK, BadRequest, Problem
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, all_runs, find_run
@@ -34,14 +35,15 @@ def command(jobs: tuple[str, ...], all_ended: bool, older: str, yes: bool) -> in
     """Ask once, then delete."""
     if bool(jobs) == all_ended:
         raise BadRequest(
-            "Neither a JOB nor --ended was given." if not jobs else "Give either JOBs or --ended.", "See --help."
+            tr("Neither a JOB nor --ended was given.") if not jobs else tr("Give either JOBs or --ended."),
+            tr("See --help."),
         )
     if older and not all_ended:
-        raise BadRequest("--older belongs to --ended.", "Leave it out, or use --ended.")
+        raise BadRequest(tr("--older belongs to --ended."), tr("Leave it out, or use --ended."))
     chosen = _ended(age_s(older) if older else 0) if all_ended else [find_run(job) for job in jobs]
     chosen = list({run.folder: run for run in chosen}.values())
     if not chosen:
-        text.echo("There is nothing to delete.")
+        text.echo(tr("There is nothing to delete."))
         return EXIT_OK
     if not yes and not _agreed(chosen):
         return EXIT_BAD_REQUEST
@@ -53,7 +55,7 @@ def command(jobs: tuple[str, ...], all_ended: bool, older: str, yes: bool) -> in
         except Problem as problem:
             app.tell(problem)
             code = max(code, problem.exit_code)
-    text.echo(f"{deleted} deleted.")
+    text.echo(tr("{number} deleted.", number=deleted))
     return code
 
 
@@ -65,7 +67,7 @@ def age_s(words: str) -> float:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|min|h|d|w)\s*", words)
     if not found:
-        raise BadRequest(f"--older {words!r} is no age.", "Write it like 7d, 12h or 30min.")
+        raise BadRequest(tr("--older {age} is no age.", age=repr(words)), tr("Write it like 7d, 12h or 30min."))
     return float(found[1]) * _UNITS_S[found[2]]
 
 
@@ -87,14 +89,19 @@ def _agreed(chosen: list[RunFolder]) -> bool:
     for run in chosen[:_SHOWN]:
         try:
             status = run.read_status()
-            ago = f", {format_duration(max(0.0, time.time() - status.ended))} ago" if status.ended else ""
-            text.echo(f"  {run.name}  {status.state}{ago}", sys.stderr)
+            state = tr(status.state)
+            if status.ended:
+                state = tr(
+                    "{state}, {time} ago", state=state, time=format_duration(max(0.0, time.time() - status.ended))
+                )
+            text.echo(f"  {run.name}  {state}", sys.stderr)
         except BadRequest:
-            text.echo(f"  {run.name}  (its status cannot be read)", sys.stderr)
+            text.echo("  " + tr("{name}  (its status cannot be read)", name=run.name), sys.stderr)
     if len(chosen) > _SHOWN:
-        text.echo(f"  ... and {len(chosen) - _SHOWN} more", sys.stderr)
+        text.echo("  " + tr("... and {number} more", number=len(chosen) - _SHOWN), sys.stderr)
     if not sys.stdin.isatty():
-        text.echo("fsgr-tui: nothing was deleted: there is no terminal to ask on.\n  Add --yes.", sys.stderr)
+        text.echo("fsgr-tui: " + tr("nothing was deleted: there is no terminal to ask on."), sys.stderr)
+        text.echo("  " + tr("Add --yes."), sys.stderr)
         return False
-    what = "this job's folder" if len(chosen) == 1 else f"these {len(chosen)} folders"
-    return click.confirm(f"Delete {what}?", err=True)
+    question = trn("Delete this job's folder?", "Delete these {count} folders?", len(chosen))
+    return click.confirm(question, err=True)

@@ -96,7 +96,7 @@ def command(
         else:
             text.echo(run.name)
         return EXIT_OK
-    text.echo(f"{run.name} (watch it from anywhere: fsgr-tui attach {run.name})", sys.stderr)
+    text.echo(tr("{name} (watch it from anywhere: fsgr-tui attach {name})", name=run.name), sys.stderr)
     status = follow.follow(run, output=prepared.kind == "command" and not as_json)
     return ended.report(status, as_json=as_json, done=ended.result)
 
@@ -107,10 +107,14 @@ def _own_flags(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
         return None, ()
     path, rest = Path(words[0]), words[1:]
     if not path.is_file():
-        raise BadRequest(f"There is no plan file {words[0]}.", "`fsgr-tui plan --out plan.toml` writes one.")
+        raise BadRequest(
+            tr("There is no plan file {path}.", path=words[0]), tr("`fsgr-tui plan --out plan.toml` writes one.")
+        )
     unknown = [word for word in rest if word not in ("--dry-run", "--detach", "--json")]
     if unknown:
-        raise BadRequest(f"{unknown[0]!r} cannot stand behind a plan file.", "Write flags before it.")
+        raise BadRequest(
+            tr("{word} cannot stand behind a plan file.", word=repr(unknown[0])), tr("Write flags before it.")
+        )
     return path, rest
 
 
@@ -121,7 +125,7 @@ def _run_plan(path: Path, request: running.RunRequest, *, dry_run: bool, detach:
         _say(one)
         if dry_run:
             needs = ", ".join((*one.needs, *step.needs))
-            text.echo(f"{step.name}{f', after {needs}' if needs else ''}:")
+            text.echo(tr("{step}, after {jobs}:", step=step.name, jobs=needs) if needs else f"{step.name}:")
             _show(one)
     if dry_run:
         return _nothing_started()
@@ -155,14 +159,14 @@ def _say(prepared: running.PreparedRun) -> None:
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
     if told := running.at_log_out():
-        text.echo(f"  warning: {told}", sys.stderr)
+        text.echo("  " + tr("warning: {text}", text=told), sys.stderr)
 
 
 def _show(prepared: running.PreparedRun) -> None:
     """What would be done."""
-    rows = [("command", printable(shlex.join(prepared.argv))), ("in", printable(str(prepared.cwd)))]
-    rows += [("with", printable(f"{name}={value}")) for name, value in prepared.request.env.items()]
-    rows += [("after", ", ".join(prepared.needs))] if prepared.needs else []
+    rows = [(tr("command"), printable(shlex.join(prepared.argv))), (tr("in"), printable(str(prepared.cwd)))]
+    rows += [(tr("with"), printable(f"{name}={value}")) for name, value in prepared.request.env.items()]
+    rows += [(tr("after"), ", ".join(prepared.needs))] if prepared.needs else []
     rows += [(tr("queue"), tr("in turn with the other jobs of the queue"))] if prepared.request.queue else []
     rows += [(tr("queue"), tr("before all others that wait"))] if prepared.request.first else []
     rows += [("GPU", running.gpu_words(prepared.gpu))]
@@ -170,5 +174,5 @@ def _show(prepared: running.PreparedRun) -> None:
 
 
 def _nothing_started() -> int:
-    text.echo("Nothing speaks against it (dry run; nothing was started).", sys.stderr)
+    text.echo(tr("Nothing speaks against it (dry run; nothing was started)."), sys.stderr)
     return EXIT_OK

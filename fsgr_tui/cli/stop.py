@@ -9,6 +9,7 @@ import click
 from fsgr_tui.cli import app, text
 from fsgr_tui.core.errors import EXIT_OK, Problem
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, find_run
 
@@ -46,6 +47,8 @@ def command(jobs: tuple[str, ...], gentle_s: float, now: bool) -> int:
                 app.tell(answer)
                 code = max(code, answer.exit_code)
                 continue
-            exit_code = f", exit code {answer.exit_code}" if answer.exit_code is not None else ""
-            text.echo(f"{answer.name}: {answer.state}{exit_code}")
+            state = tr(answer.state)
+            if answer.exit_code is not None:
+                state = tr("{state}, exit code {code}", state=state, code=answer.exit_code)
+            text.echo(f"{answer.name}: {state}")
     return code

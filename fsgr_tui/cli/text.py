@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from fsgr_tui.core import jsontext, wrapping
 from fsgr_tui.core.units import printable
@@ -80,6 +80,11 @@ def paragraph(text: str, *, indent: int = 2, stream: TextIO | None = None) -> No
 def pad(text: str, cells: int) -> str:
     """Text filled up with spaces to so many terminal cells."""
     return text + " " * max(0, cells - cell_len(text))
+
+
+def cut(text: str, cells: int) -> str:
+    """As much of a text as fits into so many terminal cells, with a mark at its end where something is missing."""
+    return text if cell_len(text) <= cells else set_cell_size(text, cells - 1).rstrip() + "…"
 
 
 def json_out(value: Any) -> None:

@@ -11,7 +11,9 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.cli.train_checkout import TrainCommand
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.event_words import phase_words, unit_words
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import (
     BASELINES,
     BEST_BY,
@@ -178,7 +180,12 @@ def command(
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(
-        f"{request.spec.mode}: {prepared.needed:,} annotated images, all of them there ({prepared.captions})",
+        tr(
+            "{mode}: {needed:,} annotated images, all of them there ({captions})",
+            mode=tr(request.spec.mode),
+            needed=prepared.needed,
+            captions=prepared.captions,
+        ),
         sys.stderr,
     )
     for notice in prepared.notices:
@@ -208,8 +215,8 @@ def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict
     if mode is None:
         if not features_path and not image_root and not asked["pixels"]:
             raise BadRequest(
-                "Neither --features-path nor --image-root nor --pixels was given.",
-                "A feature file trains precomputed, images or their pixel cache realtime.",
+                tr("Neither --features-path nor --image-root nor --pixels was given."),
+                tr("A feature file trains precomputed, images or their pixel cache realtime."),
             )
         mode = "precomputed" if asked["hdf5_flag"] or features_path.endswith((".hdf5", ".h5")) else "realtime"
     # The guide's way A names the image folder in --features-path.
@@ -249,11 +256,12 @@ def _adapters(mode: Mode, asked: dict[str, Any]) -> Adapters | None:
         return None
     if mode == "precomputed":
         # The guide's own line for stored features has these flags, which belong to its model there.
-        text.echo("left out, since stored features are of the frozen CLIP: --adapter-b, --adapter-e", sys.stderr)
+        text.echo(tr("left out, since stored features are of the frozen CLIP: --adapter-b, --adapter-e"), sys.stderr)
         return None
     if first is None or last is None or last < first:
         raise BadRequest(
-            f"--adapter-b {first} and --adapter-e {last} are no range of blocks.", "FSGR's are 6 and 11 of ViT-B/16."
+            tr("--adapter-b {first} and --adapter-e {last} are no range of blocks.", first=first, last=last),
+            tr("FSGR's are 6 and 11 of ViT-B/16."),
         )
     return Adapters(first=first, last=last, bottleneck=width, learning_rate=rate)
 
@@ -266,7 +274,10 @@ def _say_left_out(asked: dict[str, Any]) -> None:
     ]
     if left_out:
         text.echo(
-            f"left out, since they belong to the lab's own model: {', '.join(f'--{name}' for name in left_out)}",
+            tr(
+                "left out, since they belong to the lab's own model: {flags}",
+                flags=", ".join(f"--{name}" for name in left_out),
+            ),
             sys.stderr,
         )
 
@@ -274,45 +285,80 @@ def _say_left_out(asked: dict[str, Any]) -> None:
 def _done(result: dict[str, Any]) -> None:
     best = result["best"]
     text.echo(
-        f"{result['mode']}: {result['steps']:,} steps, loss {_number(result['first_loss'])} to {_number(result['last_loss'])}, "
-        f"validation {_number(result['val_loss'])}"
+        tr(
+            "{mode}: {steps:,} steps, loss {first} to {last}, validation {validation}",
+            mode=tr(result["mode"]),
+            steps=result["steps"],
+            first=_number(result["first_loss"]),
+            last=_number(result["last_loss"]),
+            validation=_number(result["val_loss"]),
+        )
     )
-    for title, scores in (("", result["metrics"]), ("the best, with the PTB tokenizer: ", result["java_metrics"])):
+    for title, scores in (
+        ("", result["metrics"]),
+        (tr("the best, with the PTB tokenizer:") + " ", result["java_metrics"]),
+    ):
         if scores:
             text.echo(f"  {title}" + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     if best["value"] is not None:
-        text.echo(f"  best by {best['by']}: {best['value']:.3f} after step {best['step']:,}")
+        text.echo(
+            "  "
+            + tr("best by {by}: {value:.3f} after step {step:,}", by=best["by"], value=best["value"], step=best["step"])
+        )
     text.echo()
-    text.table(training.measured_rows(result), ("", "here", "V100 (guide)"))
+    text.table(training.measured_rows(result), ("", tr("here"), tr("V100 (guide)")))
     text.echo()
     for sample in result.get("samples", []):
         text.echo(
-            f"  image {sample['image_id']}: {printable(sample['caption'])}  (reference: {printable(sample['reference'])})"
+            "  "
+            + tr(
+                "image {image_id}: {caption}  (reference: {reference})",
+                image_id=sample["image_id"],
+                caption=printable(sample["caption"]),
+                reference=printable(sample["reference"]),
+            )
         )
-    text.echo(f"  checkpoints {format_bytes(result['checkpoint_bytes'])}, the last {printable(result['checkpoint'])}")
-    text.echo(f"  curves for TensorBoard: {printable(result['logs'])}")
+    text.echo(
+        "  "
+        + tr(
+            "checkpoints {size}, the last {checkpoint}",
+            size=format_bytes(result["checkpoint_bytes"]),
+            checkpoint=printable(result["checkpoint"]),
+        )
+    )
+    text.echo("  " + tr("curves for TensorBoard: {logs}", logs=printable(result["logs"])))
 
 
 def _rehearsed(result: dict[str, Any]) -> None:
     rows = [
         (
-            part["part"],
+            phase_words(part["part"]),
             format_duration(part["seconds"]),
-            f"{part['per_s']:,.0f} {part['unit']}/s" if part["per_s"] else "-",
+            tr("{number} {unit}/s", number=f"{part['per_s']:,.0f}", unit=unit_words(part["unit"]))
+            if part["per_s"]
+            else "-",
             format_bytes(part["peak_memory_bytes"] - result["baseline_memory_bytes"]),
         )
         for part in result["parts"]
     ]
     text.echo(
-        f"Every part of the run works (dry run; nothing was kept). Memory is {result['memory_kind']}, beyond start."
+        tr(
+            "Every part of the run works (dry run; nothing was kept). Memory is {memory}, beyond start.",
+            memory=training.memory_words(result),
+        )
     )
     text.echo()
-    text.table(rows, ("part", "time", "rate", "memory so far"))
+    text.table(rows, (tr("part"), tr("time"), tr("rate"), tr("memory so far")))
     text.echo()
-    text.table(training.measured_rows(result), ("", "here", "V100 (guide)"))
+    text.table(training.measured_rows(result), ("", tr("here"), tr("V100 (guide)")))
     text.echo()
     text.echo(
-        f"  {result['steps_an_epoch']:,} steps an epoch; a checkpoint takes {format_bytes(result['checkpoint_bytes'])}"
+        "  "
+        + tr(
+            "{steps:,} steps an epoch; a checkpoint takes {size}",
+            steps=result["steps_an_epoch"],
+            size=format_bytes(result["checkpoint_bytes"]),
+        )
     )
 
 

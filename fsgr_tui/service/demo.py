@@ -176,7 +176,11 @@ def require(status: JobStatus) -> dict[str, Any]:
         MachineCannot: the step failed, so that the demo cannot go on.
     """
     if status.state != "done" or not status.result:
-        told = status.cause.text if status.cause else f"{status.state}, exit code {status.exit_code}"
+        told = (
+            status.cause.text
+            if status.cause
+            else tr("{state}, exit code {code}", state=tr(status.state), code=status.exit_code)
+        )
         raise MachineCannot(
             tr("The step {step} did not finish: {told}", step=status.kind, told=told),
             tr("The log: fsgr-tui logs {name}", name=status.name),
@@ -194,10 +198,10 @@ def summary(result: DemoResult) -> Rows:
     ]
     realtime, precomputed = (result.train[mode] for mode in MODES)
     faster = precomputed["pairs_per_s"] / realtime["pairs_per_s"]
-    at = rows.index(next(row for row in rows if row[0] == "time per epoch"))
-    rows.insert(at, ("faster by", "1x", f"{faster:.1f}x", "1x", f"{GUIDE_SPEED_UP} said"))
+    said = tr("{number} said", number=GUIDE_SPEED_UP)
+    rows.insert(training.EPOCH_ROW, (tr("faster by"), "1x", f"{faster:.1f}x", "1x", said))
     step, *losses = same_step(realtime, precomputed)
-    rows.append((f"validation loss, step {step:,.0f}", *(f"{loss:.3f}" for loss in losses), "-", "-"))
+    rows.append((tr("validation loss, step {step:,.0f}", step=step), *(f"{loss:.3f}" for loss in losses), "-", "-"))
     return rows
 
 
@@ -210,8 +214,16 @@ def same_step(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float,
 
 def verdict(result: DemoResult) -> str:
     """Whether the captions follow the pictures, in a sentence."""
-    reached = f"CIDEr-D {result.cider:.2f} on {VAL_IMAGES // 4} images that it never saw"
-    control = f"{result.control_cider:.2f} with every image's features exchanged for another one's"
-    judged = "above" if result.cider >= result.stated_cider else "NOT above"
-    below = "below it" if result.control_cider < result.stated_cider else "NOT below it"
-    return f"The captioner reaches {reached}, {judged} the stated {result.stated_cider:g}; the control reaches {control}, {below}."
+    reached = tr(
+        "The captioner reaches CIDEr-D {score:.2f} on {images} images that it never saw, {judged} the stated {stated:g};",
+        score=result.cider,
+        images=VAL_IMAGES // 4,
+        judged=tr("above") if result.cider >= result.stated_cider else tr("NOT above"),
+        stated=result.stated_cider,
+    )
+    control = tr(
+        "the control reaches {score:.2f} with every image's features exchanged for another one's, {judged}.",
+        score=result.control_cider,
+        judged=tr("below it") if result.control_cider < result.stated_cider else tr("NOT below it"),
+    )
+    return f"{reached} {control}"

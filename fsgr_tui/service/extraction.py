@@ -11,6 +11,7 @@ import msgspec
 from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ExtractSpec, ModelChoice
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import Disk
 from fsgr_tui.core.storage import temporary_bytes
 from fsgr_tui.core.tower import FeatureShape, Tower
@@ -33,7 +34,7 @@ from fsgr_tui.service.model_choice import for_child, require_device, require_pac
 from fsgr_tui.service.selection import IdList, Selection, restricted, select_images, shard, shard_path
 from fsgr_tui.service.space import require_answer, require_writable, reserve_bytes
 
-_ELSEWHERE = "Choose another --output-path."
+_ELSEWHERE = mark("Choose another --output-path.")
 
 
 class ExtractRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,14 +100,15 @@ def prepare(request: ExtractRequest) -> Prepared:
     _require_classes(request.model)
     if output.suffix not in (".hdf5", ".h5"):
         raise BadRequest(
-            f"--output-path {output} does not end in .hdf5.", "The field's training code asks for that ending."
+            tr("--output-path {output} does not end in .hdf5.", output=output),
+            tr("The field's training code asks for that ending."),
         )
     if request.shard:
         images, part, parts = shard(images, request.shard)
         output = shard_path(output, part, parts)
     disk = probe_disk(output.parent)
     # Where the disk hangs, a look at the name would hang with it.
-    require_answer(disk, output.parent, _ELSEWHERE)
+    require_answer(disk, output.parent, tr(_ELSEWHERE))
     require_free_name(output, request)
     if request.resume and not request.overwrite:
         _require_same(output, [image.id for image in images], shape, for_child(request.model))
@@ -145,7 +147,10 @@ def make_output_folder(prepared: Prepared) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineCannot(f"{folder} is not writable: {error.strerror}.", "Choose another --output-path.") from None
+        raise MachineCannot(
+            tr("{path} is not writable: {reason}.", path=folder, reason=error.strerror),
+            tr("Choose another --output-path."),
+        ) from None
 
 
 def write_child(prepared: Prepared, run: RunFolder, python: str = sys.executable) -> tuple[str, ...]:
@@ -187,7 +192,8 @@ def _require_same(output: Path, ids: list[int], shape: FeatureShape, model: Mode
             here = file.attrs.get(ROW_IDS)
         if manifest is None or here is None:
             raise BadRequest(
-                f"{output} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
+                tr("{output} was not made by this program, so it cannot be resumed.", output=output),
+                tr("Use --overwrite to replace it."),
             )
         require_extendable(output, manifest, here.tolist(), ours, ids)
     if header is not None:
@@ -200,26 +206,36 @@ def _left_out(request: ExtractRequest, images: tuple[Image, ...]) -> tuple[str, 
     left = [probe_leftovers(split_folder(root, split)) for split in coco.split_names(request.splits)]
     told = []
     if others := sum(one.others for one in left):
-        told.append(f"Left out as no images (other suffixes, sidecar files, folders): {others:,}.")
+        told.append(tr("Left out as no images (other suffixes, sidecar files, folders): {others:,}.", others=others))
     if strange := [path for one in left for path in one.no_files]:
         told.append(
-            f"Left out although named like images, since they are no files: {len(strange):,}; first: {strange[0]}."
+            tr(
+                "Left out although named like images, since they are no files: {number:,}; first: {path}.",
+                number=len(strange),
+                path=strange[0],
+            )
         )
     dead = {path for one in left for path in one.dead_links}
     if dead and (refused := [image.path for image in images if image.path in dead]):
-        told.append(f"Links to nothing among the images, which will be refused: {len(refused):,}; first: {refused[0]}.")
+        told.append(
+            tr(
+                "Links to nothing among the images, which will be refused: {number:,}; first: {path}.",
+                number=len(refused),
+                path=refused[0],
+            )
+        )
     return tuple(told)
 
 
 def _require_classes(model: ModelChoice) -> None:
     if model.stage == "labels" and not model.classes:
         raise BadRequest(
-            "Patch labels need --classes.", "Name a file of text embeddings, or of class names, one a line."
+            tr("Patch labels need --classes."), tr("Name a file of text embeddings, or of class names, one a line.")
         )
     if model.classes and model.stage != "labels":
-        raise BadRequest("--classes belongs to patch labels.", "Add --labels, or leave --classes out.")
+        raise BadRequest(tr("--classes belongs to patch labels."), tr("Add --labels, or leave --classes out."))
     if model.classes and not Path(model.classes).is_file():
-        raise BadRequest(f"There is no file {model.classes}.", "Look at --classes.")
+        raise BadRequest(tr("There is no file {path}.", path=model.classes), tr("Look at --classes."))
 
 
 def require_free_name(output: Path, request: ExtractRequest) -> None:
@@ -229,19 +245,19 @@ def require_free_name(output: Path, request: ExtractRequest) -> None:
         BadRequest: it is there.
     """
     if output.is_dir():
-        raise BadRequest(f"--output-path {output} is a folder.", "Name the file in it.")
+        raise BadRequest(tr("--output-path {output} is a folder.", output=output), tr("Name the file in it."))
     if request.resume or request.overwrite:
         return
     if output.exists():
         raise BadRequest(
-            f"{output} exists already ({format_bytes(output.stat().st_size)}).",
-            "Use --resume to add what is missing in it, --overwrite to replace it, or another --output-path.",
+            tr("{output} exists already ({size}).", output=output, size=format_bytes(output.stat().st_size)),
+            tr("Use --resume to add what is missing in it, --overwrite to replace it, or another --output-path."),
         )
     part = output.with_name(output.name + ".part")
     if part.exists():
         raise BadRequest(
-            f"An unfinished extraction lies at {part} ({format_bytes(part.stat().st_size)}).",
-            "Use --resume to go on with it, or --overwrite to start anew.",
+            tr("An unfinished extraction lies at {part} ({size}).", part=part, size=format_bytes(part.stat().st_size)),
+            tr("Use --resume to go on with it, or --overwrite to start anew."),
         )
 
 
@@ -258,7 +274,7 @@ def require_space(output: Path, need: int, disk: Disk | None = None) -> int | No
         MachineCannot: it does not fit, or the folder is not writable, or its disk does not answer.
     """
     disk = disk or probe_disk(output.parent)
-    require_writable(disk, output.parent, _ELSEWHERE)
+    require_writable(disk, output.parent, tr(_ELSEWHERE))
     if not isinstance(disk.free_bytes, int):
         return None
     part = output.with_name(output.name + ".part")
@@ -266,9 +282,15 @@ def require_space(output: Path, need: int, disk: Disk | None = None) -> int | No
     reserve = reserve_bytes(need)
     if need + reserve - there > disk.free_bytes:
         raise MachineCannot(
-            f"Not enough space for {output}: {format_bytes(need + reserve)} are needed, {format_bytes(disk.free_bytes)} "
-            f"are free on {disk.mount} ({disk.filesystem}).",
-            "Use --dtype float16 or --grid 7x7, or another disk; `fsgr-tui plan` shows what fits.",
+            tr(
+                "Not enough space for {output}: {need} are needed, {free} are free on {mount} ({filesystem}).",
+                output=output,
+                need=format_bytes(need + reserve),
+                free=format_bytes(disk.free_bytes),
+                mount=disk.mount,
+                filesystem=disk.filesystem,
+            ),
+            tr("Use --dtype float16 or --grid 7x7, or another disk; `fsgr-tui plan` shows what fits."),
         )
     return disk.free_bytes
 

@@ -198,6 +198,10 @@ def _for_child(prepared: PreparedTraining, images_file: str) -> TrainSpec:
     )
 
 
+EPOCH_ROW = 3
+"""Where `measured_rows` tell the time of an epoch."""
+
+
 def measured_rows(result: dict[str, Any]) -> Rows:
     """What a run measured here, beside the guide's V100: (what, here, guide)."""
     mode: Mode = result["mode"]

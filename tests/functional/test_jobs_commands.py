@@ -283,8 +283,8 @@ def test_an_orphan_is_shown_as_one_and_the_table_says_what_to_do():
     os.kill(runner_pid(run), signal.SIGKILL)
     assert wait_for(lambda: run.read_status().life == "orphaned")
     table = run_cli("jobs").stdout
-    assert "running" in table
-    assert "orphaned" in table
+    assert table.splitlines()[1].split()[:2] == ["o1", "orphaned"]
+    assert "`fsgr-tui stop o1` ends it" in table
     (job,) = json.loads(run_cli("jobs", "--json").stdout)["jobs"]
     assert (job["state"], job["life"]) == ("running", "orphaned")
     assert run_cli("resume", "o1", "--again").returncode == 2
