@@ -16,7 +16,7 @@ from fsgr_tui.core import coco, jsontext
 from fsgr_tui.core.compare import Comparison
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
-from fsgr_tui.core.language import sentences, tr
+from fsgr_tui.core.language import mark, sentences, tr
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.core.units import printable
@@ -144,10 +144,10 @@ def _cluster(profile: str, image_root: str | None, features_dir: str) -> Cluster
     """What Slurm offers; a profile that is named has to fit it."""
     from fsgr_tui.service import cluster
 
-    folders = {"the images": image_root or planning.DEFAULT_IMAGE_ROOT, "the features": features_dir}
+    folders = {mark("the images"): image_root or planning.DEFAULT_IMAGE_ROOT, mark("the features"): features_dir}
     if profile:
         cluster.place(profile, folders)
-    return cluster.look({"the run folder": "", **folders})
+    return cluster.look({mark("the run folder"): "", **folders})
 
 
 def _intent(intent: Intent, models: str) -> Intent:

@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from fsgr_tui.core.criteria import CRITERIA, DECISIVE, Facts
+from fsgr_tui.core.criteria import CRITERIA, DECISIVE
+from fsgr_tui.core.facts import Facts
 from fsgr_tui.core.language import listed, sentences, tr
 from fsgr_tui.core.memory import memory_plan
 from fsgr_tui.core.plan import Criterion, FilesystemNeed, Rung, TimePlan, Way
