@@ -176,7 +176,6 @@ def command(
     """Prepare, start and follow a training."""
     _say_left_out(asked)
     where = _on_slurm(profile, asked) if options.on_slurm(runs_on, profile) else None
-    asked |= {name: asked[name] or 1 for name in ("processes", "nodes")}
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(
@@ -212,6 +211,7 @@ def _on_slurm(profile: str, asked: dict[str, Any]) -> Place:
 
 
 def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> TrainRequest:
+    asked |= {name: asked[name] or 1 for name in ("processes", "nodes")}
     if mode is None:
         if not features_path and not image_root and not asked["pixels"]:
             raise BadRequest(
