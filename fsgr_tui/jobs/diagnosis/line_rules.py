@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fsgr_tui.core.job import Alarm
-from fsgr_tui.core.language import mark, tr, trn
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.jobs.diagnosis.signals import Folded, Signals
 
 WARNING_COUNT: Final = 100
@@ -92,4 +92,6 @@ def _images(folded: Folded) -> str:
         return tr("some images")
     if more > 0:
         return tr("{number:,} images: {ids} and {more:,} more", number=len(folded.ids), ids=shown, more=more)
-    return trn("image {ids}", "{count:,} images: {ids}", len(folded.ids), ids=shown)
+    if len(folded.ids) == 1:
+        return tr("image {id}", id=shown)
+    return tr("{number:,} images: {ids}", number=len(folded.ids), ids=shown)
