@@ -97,6 +97,7 @@ class Submission(msgspec.Struct, frozen=True):
         uid: of the user; the queue is asked for one user's jobs only.
         cluster: as sbatch named it; empty for the only one.
         submitted: Unix time.
+        needs: names of the runs that have to end well first.
     """
 
     uid: int
@@ -105,6 +106,7 @@ class Submission(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     submitted: float
     cluster: str = ""
+    needs: tuple[str, ...] = ()
     schema: str = SUBMISSION_SCHEMA
 
     @property

@@ -30,6 +30,7 @@ from fsgr_tui.core.timing import extraction_rate
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
 from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir
 from fsgr_tui.jobs.slurm import commands
+from fsgr_tui.jobs.slurm.chain import ids_behind
 from fsgr_tui.jobs.slurm.commands import Commands
 from fsgr_tui.jobs.slurm.facts import read_cluster
 from fsgr_tui.jobs.slurm.submit import Work, part_of, submit, write_member
@@ -363,14 +364,14 @@ def scripts_text(scripts: Sequence[tuple[Part, Batch]]) -> str:
 
 
 def start_command(
-    where: Place, work: Work, name: str = "", after: Sequence[int] = (), slurm: Commands = commands.run
+    where: Place, work: Work, name: str = "", needs: Sequence[str] = (), slurm: Commands = commands.run
 ) -> RunFolder:
     """Submit a command as one job.
 
     Args:
         work: the command as it runs on its nodes (see `command_of`).
         name: the user's own name for the job.
-        after: ids of Slurm's jobs that have to end well first.
+        needs: names of runs in Slurm that have to end well first.
 
     Raises:
         BadRequest: the name cannot be.
@@ -378,7 +379,7 @@ def start_command(
     """
     run = new_run(work.kind, name)
     write_member(run, msgspec.structs.replace(work, step=work.kind in STEP_KINDS), where.profile)
-    submit(run, command_scripts(where, work, run), after, slurm)
+    submit(run, command_scripts(where, work, run), ids_behind(needs), needs, slurm)
     return run
 
 

@@ -12,8 +12,8 @@ from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.slurm_script import light
 from fsgr_tui.jobs.folder import RunFolder, find_run, runs_dir
 from fsgr_tui.jobs.slurm import commands
+from fsgr_tui.jobs.slurm.chain import ids_behind
 from fsgr_tui.jobs.slurm.commands import Commands
-from fsgr_tui.jobs.slurm.standing import read_submission
 from fsgr_tui.jobs.slurm.submit import Work
 from fsgr_tui.service import cluster, running
 from fsgr_tui.service.cluster import Place
@@ -41,12 +41,12 @@ class Chain(msgspec.Struct, frozen=True):
     """Jobs that nothing speaks against, each behind those that it needs.
 
     Attributes:
-        after: ids of jobs in Slurm that come before all of them.
+        after: names of runs in Slurm that come before all of them.
     """
 
     where: Place
     links: tuple[Link, ...]
-    after: tuple[int, ...] = ()
+    after: tuple[str, ...] = ()
 
     def place_of(self, link: Link) -> Place:
         """Where a job goes; what needs no GPU asks for none."""
@@ -69,7 +69,8 @@ def prepare(request: running.RunRequest, where: Place, steps: Sequence[PlanStep]
         raise BadRequest(
             f"{flag} is for jobs on this host.", "In Slurm the profile says how many GPUs, and the queue is Slurm's."
         )
-    after = tuple(number for name in request.after for number in _ids(name))
+    after = tuple(find_run(name).name for name in request.after)
+    ids_behind(after)
     # GPUs are Slurm's to give; those of this host are not looked at.
     here = msgspec.structs.replace(request, gpu="none", after=())
     if steps is None:
@@ -77,21 +78,6 @@ def prepare(request: running.RunRequest, where: Place, steps: Sequence[PlanStep]
     prepared = running.prepare_plan(steps, here)
     links = (Link(step.name, one.request.name, _work(where, one), tuple(step.needs)) for step, one in prepared)
     return Chain(where, tuple(links), after)
-
-
-def _ids(name: str) -> tuple[int, ...]:
-    run = find_run(name)
-    status = run.read_status()
-    if status.backend != "slurm":
-        raise BadRequest(
-            f"--after {name}: {run.name} is a job of a host, which Slurm cannot wait for.",
-            "Submit this one when it has ended.",
-        )
-    if status.ended_for_good and (status.state != "done" or status.exit_code):
-        raise BadRequest(
-            f"--after {name}: {run.name} has not ended well ({status.state}).", f"fsgr-tui resume {run.name}"
-        )
-    return () if status.ended_for_good else read_submission(run).ids[-1:]
 
 
 def _work(where: Place, one: running.PreparedRun) -> Work:
@@ -135,14 +121,11 @@ def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]
         BadRequest: a name cannot be.
         MachineCannot: a folder cannot be made, or Slurm takes a job not; those before it stay.
     """
-    ids: dict[str, tuple[int, ...]] = {}
-    runs = []
+    runs: dict[str, RunFolder] = {}
     for link in chain.links:
-        behind = (*chain.after, *(number for need in link.needs for number in ids[need]))
-        run = cluster.start_command(chain.place_of(link), link.work, link.name, behind, slurm)
-        ids[link.step] = read_submission(run).ids
-        runs.append(run)
-    return tuple(runs)
+        needs = (*chain.after, *(runs[need].name for need in link.needs))
+        runs[link.step] = cluster.start_command(chain.place_of(link), link.work, link.name, needs, slurm)
+    return tuple(runs.values())
 
 
 def chain_text(chain: Chain) -> str:

@@ -39,11 +39,10 @@ def resume(run: RunFolder, *, again: bool = False, anyway: bool = False) -> tupl
             tr("{name} ended well; there is nothing to go on with.", name=run.name), tr("--again runs it anew.")
         )
     if status.backend == "slurm":
-        from fsgr_tui.jobs.slurm.submit import resubmit
+        from fsgr_tui.jobs.slurm import chain
 
         _going_on(run, spec, status, again=again)
-        resubmit(run)
-        return (run,)
+        return chain.resume(run, anyway=anyway)
     if anyway:
         spec = msgspec.structs.replace(spec, needs=())
     control.resume(run, _going_on(run, spec, status, again=again), status)

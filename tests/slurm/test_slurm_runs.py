@@ -37,13 +37,13 @@ def plan(*steps: str) -> str:
     return 'schema = "fsgr-tui/planfile/1"\n' + "".join(f"[[step]]\n{step}\n" for step in steps)
 
 
-def test_a_plan_is_a_chain_of_dependencies_that_ends_with_the_first_failure(slurm, tmp_path):
+def test_a_plan_is_a_chain_that_ends_with_the_first_failure_and_goes_on_with_all_that_waited(slurm, tmp_path):
     from fsgr_tui.core.planfile import PLANFILE_SCHEMA
 
-    made = tmp_path / "made"
+    made, flag = tmp_path / "made", tmp_path / "flag"
     text = plan(
         f'name = "first"\nargv = ["touch", "{made}"]',
-        'name = "second"\nargv = ["false"]\nneeds = ["first"]',
+        f'name = "second"\nargv = ["test", "-e", "{flag}"]\nneeds = ["first"]',
         f'name = "third"\nargv = ["rm", "{made}"]\nneeds = ["second"]',
     ).replace("fsgr-tui/planfile/1", PLANFILE_SCHEMA)
     (tmp_path / "plan.toml").write_text(text)
@@ -51,6 +51,7 @@ def test_a_plan_is_a_chain_of_dependencies_that_ends_with_the_first_failure(slur
     assert done.returncode == 0, done.stderr
     runs = [find_run(name) for name in done.stdout.split()]
     assert [run.name for run in runs] == ["chain-first", "chain-second", "chain-third"]
+    assert standing.read_submission(runs[2]).needs == ("chain-second",)
     ids = [standing.read_submission(run).ids[0] for run in runs]
     assert wait_for(lambda: not slurm.call("squeue", "-h", "-o", "%A").split(), 60)
 
@@ -62,6 +63,19 @@ def test_a_plan_is_a_chain_of_dependencies_that_ends_with_the_first_failure(slur
     assert wait_for(lambda: states() == ["done", "failed", "stopped"], 40), states()
     assert made.exists()
     assert f"{ids[2]} CANCELLED" in slurm.call("squeue", "-h", "-t", "all", "-o", "%A %T")
+    # A later step alone has nothing to stand on.
+    alone = run_cli("resume", "chain-third", "--detach")
+    assert alone.returncode == 2
+    assert "chain-second has to end well first" in alone.stderr
+    flag.touch()
+    resumed = run_cli("resume", "chain-second", "--again", "--detach")
+    assert resumed.returncode == 0, resumed.stderr
+    again = [standing.read_submission(run).ids[0] for run in runs]
+    assert again[0] == ids[0]
+    assert again[1] not in ids
+    assert again[2] not in ids
+    assert wait_for(lambda: states() == ["done", "done", "done"], 90), states()
+    assert not made.exists()
 
 
 def test_a_dry_run_of_a_plan_shows_what_waits_for_what(slurm, tmp_path):

@@ -98,21 +98,25 @@ def _unwritable(run: RunFolder, error: OSError) -> MachineCannot:
 
 
 def submit(
-    run: RunFolder, batches: Sequence[tuple[Part, Batch]], after: Sequence[int] = (), slurm: Commands = commands.run
+    run: RunFolder,
+    batches: Sequence[tuple[Part, Batch]],
+    after: Sequence[int] = (),
+    needs: Sequence[str] = (),
+    slurm: Commands = commands.run,
 ) -> Submission:
     """Write the scripts of a run and submit them, each behind the one before it.
 
     Args:
         run: the run folder, with the folders of its runners.
-        after: ids of jobs that have to end well first.
+        after: ids of jobs that have to end well first; needs: names of their runs.
 
     Raises:
         MachineCannot: Slurm takes one of them not; those before it are cancelled.
     """
     first = batches[0][1]
     submission = Submission(
-        os.getuid(), first.profile_name, first.profile, tuple(part for part, _ in batches), time.time()
-    )
+        os.getuid(), first.profile_name, first.profile, tuple(part for part, _ in batches), time.time(), needs=tuple(needs)
+    )  # fmt: skip
     try:
         for part, batch in batches:
             write_whole(run.folder / part.script, script(batch).encode())
@@ -177,8 +181,11 @@ def part_of(run: RunFolder, name: str, folder: str = "", shards: int = 0) -> Par
     )
 
 
-def resubmit(run: RunFolder, slurm: Commands = commands.run) -> JobStatus:
+def resubmit(run: RunFolder, after: Sequence[int] = (), slurm: Commands = commands.run) -> JobStatus:
     """Go on with a run that has ended badly: what is not done is submitted again by the same scripts.
+
+    Args:
+        after: ids of jobs that have to end well first.
 
     Raises:
         BadRequest: it was submitted by another user.
@@ -197,7 +204,7 @@ def resubmit(run: RunFolder, slurm: Commands = commands.run) -> JobStatus:
     except OSError as error:
         raise _unwritable(run, error) from None
     again = msgspec.structs.replace(submission, parts=parts)
-    _sent(run, again, (), slurm)
+    _sent(run, again, after, slurm)
     return run.recorded_status()
 
 
