@@ -12,48 +12,52 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 
-from fsgr_tui.core.errors import Problem
+from fsgr_tui.core.errors import FoundFaults, Problem
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
-from fsgr_tui.core.units import format_bytes, format_duration, printable
-from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN
+from fsgr_tui.core.units import printable
+from fsgr_tui.service.kept_checks import PastCheck
+from fsgr_tui.tui.format import BAD, DIM, WARN, WAY_B
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import FoundFile, Services
+from fsgr_tui.tui.widgets.file_table import COLUMNS, file_row, judgement, unchecked_words
 from fsgr_tui.tui.widgets.report import ManifestPanel, ReportPanel
-from fsgr_tui.tui.widgets.rows import Column, Row, Rows
+from fsgr_tui.tui.widgets.rows import Row, Rows
 from fsgr_tui.tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport
 
 TELL_EVERY_S = 0.5
-COLUMNS = (Column("check", 10), Column("size", 9), Column("age", 8), Column("file", keep_end=True))
 
 
 class FeaturesPlace(Place):
-    """Lists feature files and checks them."""
+    """Lists feature files, checks them, and opens what looks into them."""
 
-    NAME: ClassVar[str] = "Features"
-    ABOUT: ClassVar[str] = (
+    NAME: ClassVar[str] = mark("Features")
+    ABOUT: ClassVar[str] = mark(
         "Feature files in the features folder, and those that jobs wrote elsewhere. A check reads the header, all keys "
         "and 1,000 random rows; where an image root is known, the file is held against its images too. "
-        "`fsgr-tui check --deep` reads every row."
+        "`fsgr-tui check --deep` reads every row. What a check came to is remembered until the file changes. Two files "
+        "are compared by marking one as A, choosing the other, and pressing d."
     )
     AUTO_FOCUS: ClassVar[str | None] = "#files"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "check", "Check"),
-        Binding("v", "view", "View an image"),
-        Binding("r", "list_again", "Refresh"),
-        Binding("e", "app.extract", "Extract"),
+        Binding("c", "check", mark("Check")),
+        Binding("v", "view", mark("View an image")),
+        Binding("d", "compare", mark("Compare with A")),
+        Binding("m", "mark", mark("Mark as A")),
+        Binding("r", "list_again", mark("Refresh")),
+        Binding("e", "app.extract", mark("Extract")),
     ]
 
     class Listed(Message):
-        """The files that were found, or why none could be."""
+        """The files that were found with their past checks, or why none could be."""
 
-        def __init__(self, outcome: tuple[FoundFile, ...] | Problem) -> None:
+        def __init__(self, outcome: tuple[FoundFile, ...] | Problem, past: dict[str, PastCheck]) -> None:
             super().__init__()
-            self.outcome = outcome
+            self.outcome, self.past = outcome, past
 
     class Progressed(Message):
         """A check has read so many rows of so many."""
@@ -76,8 +80,9 @@ class FeaturesPlace(Place):
         self._features_dir, self._image_root = features_dir, ""
         self._outputs: tuple[str, ...] = ()
         self._files: tuple[FoundFile, ...] = ()
-        self._outcomes: dict[str, CheckReport | Problem] = {}
-        self._checking = self._wanted = ""
+        self._checks: dict[str, PastCheck] = {}
+        self._faults: dict[str, Problem] = {}
+        self._checking = self._wanted = self._marked = ""
         self._table = Rows(COLUMNS, id="files")
         self._report, self._manifest = ReportPanel(), ManifestPanel()
 
@@ -127,6 +132,10 @@ class FeaturesPlace(Place):
             return finished and not self._checking
         if action == "view":
             return finished
+        if action == "mark":
+            return finished and self._marked != self._table.chosen
+        if action == "compare":
+            return finished and self._marked not in ("", self._table.chosen)
         return super().check_action(action, parameters)
 
     def action_list_again(self) -> None:
@@ -144,22 +153,35 @@ class FeaturesPlace(Place):
 
         self.app.push_screen(SampleScreen(self._services, self._table.chosen))
 
+    def action_mark(self) -> None:
+        """Have the chosen file stand for A in a comparison."""
+        self._marked = self._table.chosen
+        self._draw()
+
+    def action_compare(self) -> None:
+        """Compare the marked file with the chosen one."""
+        from fsgr_tui.tui.screens.two_files import TwoFilesScreen
+
+        self.app.push_screen(TwoFilesScreen(self._services, self._marked, self._table.chosen))
+
     def _begin(self, path: str) -> None:
         if path and not self._checking:
             self._checking = path
-            self._outcomes.pop(path, None)
+            self._checks.pop(path, None)
+            self._faults.pop(path, None)
             self._draw()
-            self._report.show_words(Text("reading the header and all keys ...", DIM))
+            self._report.show_words(Text(tr("reading the header and all keys ..."), DIM))
             self._fetch_report(path)
 
     @work(thread=True, exclusive=True, group="files")
     def _fetch_files(self) -> None:
-        outcome: tuple[FoundFile, ...] | Problem
         try:
-            outcome = self._services.files(self._features_dir, self._outputs)
+            files = self._services.files(self._features_dir, self._outputs)
+            past = self._services.recall(file.path for file in files)
         except Problem as problem:
-            outcome = problem
-        self.post_message(self.Listed(outcome))
+            self.post_message(self.Listed(problem, {}))
+        else:
+            self.post_message(self.Listed(files, past))
 
     @work(thread=True, group="check")
     def _fetch_report(self, path: str) -> None:
@@ -185,22 +207,26 @@ class FeaturesPlace(Place):
             where.say(Text(f" {printable(message.outcome.what)} {printable(message.outcome.fix)}", BAD))
             return
         self._files = message.outcome
-        none = f" No feature files in {printable(self._features_dir)} yet; e extracts some." if not self._files else ""
-        held = f", held against {printable(self._image_root)}" if self._image_root else ""
-        where.say(
-            Text(none, WARN) if none else Text(f" {printable(self._features_dir)} and what jobs wrote{held}", DIM)
-        )
+        # Those of this session stay where the memory could not be written.
+        self._checks |= {path: past for path, past in message.past.items() if path != self._checking}
+        if self._marked not in (file.path for file in self._files):
+            self._marked = ""
         self._draw()
 
     def on_features_place_progressed(self, message: Progressed) -> None:
         """Show how far a check is."""
         if message.path == self._table.chosen:
-            self._report.show_words(Text(f"reading rows {message.step:,} of {message.total:,}", DIM))
+            self._report.show_words(
+                Text(tr("reading rows {step:,} of {total:,}", step=message.step, total=message.total), DIM)
+            )
 
     def on_features_place_judged(self, message: Judged) -> None:
         """Keep the outcome, and show it where its file is chosen."""
         self._checking = ""
-        self._outcomes[message.path] = message.outcome
+        if isinstance(message.outcome, Problem) and not isinstance(message.outcome, FoundFaults):
+            self._faults[message.path] = message.outcome
+        else:
+            self._checks[message.path] = PastCheck(self._services.now(), message.outcome)
         self._draw()
 
     @on(Rows.Chosen, "#files")
@@ -210,44 +236,40 @@ class FeaturesPlace(Place):
 
     def _draw(self) -> None:
         now = self._services.now()
+        self.query_one("#where", Words).say(self._where())
         self._table.show([self._row(file, now) for file in self._files])
         self._table.display = self.query_one("#judgement").display = bool(self._files)
         chosen = self._table.chosen
-        outcome = self._outcomes.get(chosen)
-        if outcome is None:
-            self._manifest.show(None)
-            if not self._checking:
-                unfinished = any(file.path == chosen and file.unfinished for file in self._files)
-                words = (
-                    "This extraction is not finished: u in Jobs goes on with it, or fsgr-tui extract with --resume."
-                    if unfinished
-                    else "c checks the chosen file."
-                )
-                self._report.show_words(Text(words, WARN if unfinished else DIM))
-        elif isinstance(outcome, Problem):
-            self._manifest.show(None)
-            self._report.show_words(
-                layout.lines(
-                    Text.assemble((" BAD ", "reverse bold #f2777a"), f"  {printable(outcome.what)}"),
-                    printable(outcome.fix),
-                )
-            )
-        else:
-            self._report.show(outcome)
-            self._manifest.show(outcome)
+        fault, past = self._faults.get(chosen), self._checks.get(chosen)
+        whole = past.outcome if past is not None and past.current else None
+        self._manifest.show(None if whole is None or isinstance(whole, Problem) else whole)
+        if fault is not None:
+            self._report.show_fault(fault)
+        elif past is not None and whole is not None:
+            self._report.show(past, now)
+        elif not self._checking:
+            file = next((file for file in self._files if file.path == chosen), None)
+            self._report.show_words(unchecked_words(file, past, now))
         self.refresh_bindings()
 
-    def _row(self, file: FoundFile, now: float) -> Row:
-        age = format_duration(max(1.0, now - file.changed))
-        return Row(file.path, (self._judgement(file), (format_bytes(file.bytes), ""), (age, DIM), (file.path, "")))
+    def _where(self) -> Text:
+        """Where the files are, or which of them waits to be compared."""
+        folder = printable(self._features_dir)
+        if not self._files:
+            return Text(" " + tr("No feature files in {folder} yet; e extracts some.", folder=folder), WARN)
+        if self._marked:
+            name = printable(self._marked.rpartition("/")[2])
+            return Text(" " + tr("A is {file}; choose another file, and d compares them.", file=name), WAY_B)
+        if self._image_root:
+            root = printable(self._image_root)
+            return Text(" " + tr("{folder} and what jobs wrote, held against {root}", folder=folder, root=root), DIM)
+        return Text(" " + tr("{folder} and what jobs wrote", folder=folder), DIM)
 
-    def _judgement(self, file: FoundFile) -> tuple[str, str]:
-        outcome = self._outcomes.get(file.path)
+    def _row(self, file: FoundFile, now: float) -> Row:
         if file.path == self._checking:
-            return ("checking", WARN)
-        if file.unfinished:
-            return ("unfinished", WARN)
-        if outcome is None:
-            return ("-", DIM)
-        good = not isinstance(outcome, Problem) and outcome.good
-        return ("good", GOOD) if good else ("BAD", BAD)
+            judged = (tr("checking"), WARN)
+        elif file.path in self._faults:
+            judged = (tr("failed"), BAD)
+        else:
+            judged = judgement(file, self._checks.get(file.path))
+        return file_row(file, judged, now, marked=file.path == self._marked)

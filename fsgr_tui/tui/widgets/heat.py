@@ -23,6 +23,7 @@ def heat(
     high: float,
     *,
     cells: int = 2,
+    lines: int = 1,
     patch: tuple[int, int] | None = None,
     colour: bool = True,
 ) -> Text:
@@ -30,28 +31,33 @@ def heat(
 
     Args:
         low, high: the ends of the scale.
-        cells: columns for one value; two make patches look square.
+        cells: columns for one value; two for each of its lines make patches look square.
+        lines: rows for one value.
         patch: (row, column) that is marked.
         colour: shades as backgrounds; without, as characters.
     """
-    drawn = Text(no_wrap=True)
+    drawn = []
     for number, row in enumerate(rows):
-        if number:
-            drawn.append("\n")
+        line = Text(no_wrap=True)
         for column, value in enumerate(row):
-            here = patch == (number, column)
-            if value is None:
-                drawn.append("?" * cells, _UNKNOWN)
-                continue
-            shade = level(value, low, high, len(RAMP))
-            mark = ("[]" if cells > 1 else "o") if here else None
-            if colour:
-                # A dark mark on bright patches, a bright one on dark ones.
-                style = _SHADES[shade] + Style(color="#11161b" if shade >= len(RAMP) // 2 else "#ffffff", bold=here)
-                drawn.append(mark or " " * cells, style)
-            else:
-                drawn.append(mark or ASCII_SHADES[shade] * cells, "reverse" if here else "")
-    return drawn
+            line.append(*_patch(value, low, high, cells, here=patch == (number, column), colour=colour))
+        drawn += [line] * lines
+    return Text("\n", no_wrap=True).join(drawn)
+
+
+def _patch(
+    value: float | None, low: float, high: float, cells: int, *, here: bool, colour: bool
+) -> tuple[str, Style | str]:
+    """One line of a value, and its style."""
+    if value is None:
+        return "?" * cells, _UNKNOWN
+    shade = level(value, low, high, len(RAMP))
+    mark = ("[" + " " * (cells - 2) + "]" if cells > 1 else "o") if here else ""
+    if colour:
+        # A dark mark on bright patches, a bright one on dark ones.
+        style = _SHADES[shade] + Style(color="#11161b" if shade >= len(RAMP) // 2 else "#ffffff", bold=here)
+        return mark or " " * cells, style
+    return mark or ASCII_SHADES[shade] * cells, "reverse" if here else ""
 
 
 def scale(low: float, high: float, *, colour: bool = True) -> Text:

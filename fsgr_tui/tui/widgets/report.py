@@ -146,5 +146,7 @@ def _fields(values: dict[str, Any]) -> Text:
         words = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
         words = ", ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
         label = tr(FIELD_WORDS[name]) if name in FIELD_WORDS else name.replace("_", " ")
-        parts.append(Text.assemble((set_cell_size(label, max(cell_len(label) + 1, LABEL_CELLS)), DIM), printable(words)))
+        parts.append(
+            Text.assemble((set_cell_size(label, max(cell_len(label) + 1, LABEL_CELLS)), DIM), printable(words))
+        )
     return layout.lines(*parts)
