@@ -10,6 +10,7 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.extraction import FORMATS
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import DTYPES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.convert import ConvertReport, Side
@@ -43,7 +44,13 @@ def command(as_json: bool, **asked: Any) -> int:
     prepared = conversion.prepare(request)
     survey = prepared.survey
     text.echo(
-        f"{survey.rows:,} rows from {survey.format} to {prepared.target_format}, {format_bytes(prepared.need.bytes)} at the most",
+        tr(
+            "{rows:,} rows from {source} to {target}, {size} at the most",
+            rows=survey.rows,
+            source=survey.format,
+            target=prepared.target_format,
+            size=format_bytes(prepared.need.bytes),
+        ),
         sys.stderr,
     )
     status = follow.follow(conversion.start(prepared))
@@ -60,15 +67,16 @@ def command(as_json: bool, **asked: Any) -> int:
 def show(report: ConvertReport) -> None:
     """Print what was converted, and a line for each side."""
     shape = " x ".join(map(str, report.row_shape))
-    tokens = f" with class tokens of {report.global_width}" if report.global_width else ""
-    text.echo(
-        f"{printable(report.target.path)}: {report.rows:,} rows of {shape} {report.target.dtype}{tokens}; every row was read back and compared"
-    )
+    rows = tr("{n:,} rows of {shape} {dtype}", n=report.rows, shape=shape, dtype=report.target.dtype)
+    if report.global_width:
+        rows = tr("{rows} with class tokens of {width}", rows=rows, width=report.global_width)
+    path = printable(report.target.path)
+    text.echo(tr("{path}: {rows}; every row was read back and compared", path=path, rows=rows))
     text.echo()
-    rows = [_row("source", report.source), _row("target", report.target)]
-    text.table(rows, ("", "format", "on disk", "of raw", "random rows/s", "path"))
+    sides = [_row(tr("source"), report.source), _row(tr("target"), report.target)]
+    text.table(sides, ("", tr("format"), tr("on disk"), tr("of raw"), tr("random rows/s"), tr("path")))
     if report.target.rows_per_s is not None:
-        text.paragraph("random rows/s: single rows, one process, warm page cache")
+        text.paragraph(tr("random rows/s: single rows, one process, warm page cache"))
 
 
 def _row(name: str, side: Side) -> tuple[str, ...]:
@@ -79,7 +87,7 @@ def _row(name: str, side: Side) -> tuple[str, ...]:
 def _without_report(status: JobStatus) -> int:
     if status.state in ("stopped", "interrupted"):
         text.echo(
-            "The conversion did not end; nothing has the target's name. The same command starts anew.", sys.stderr
+            tr("The conversion did not end; nothing has the target's name. The same command starts anew."), sys.stderr
         )
         return follow.exit_code(status)
     return ended.report(status, as_json=False, done=ended.result)

@@ -10,6 +10,7 @@ import click
 
 from fsgr_tui.cli import options, text
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.units import printable
 from fsgr_tui.lab.integration import FileChange, field_source
 from fsgr_tui.service import integration
@@ -45,9 +46,9 @@ def command(
         sys.stdout.buffer.write(field_source())
         return 0
     if directory is None:
-        raise BadRequest("No checkout was named.", "fsgr-tui integrate DIR")
+        raise BadRequest(tr("No checkout was named."), tr("fsgr-tui integrate DIR"))
     if apply_it and undo_it:
-        raise BadRequest("--apply and --undo cannot both be done.", "Say one of them.")
+        raise BadRequest(tr("--apply and --undo cannot both be done."), tr("Say one of them."))
     root = Path(directory)
     if undo_it:
         document = integration.undo(root)
@@ -74,7 +75,7 @@ def _show_diff(change: FileChange) -> None:
         return
     lines = change.diff.decode("utf-8", "backslashreplace").split("\n")[:-1]
     if change.before is None:
-        lines = [*lines[:2], f"@@ {len(lines) - 3} new lines: fsgr-tui integrate --print-field @@"]
+        lines = [*lines[:2], "@@ " + tr("{n} new lines: fsgr-tui integrate --print-field", n=len(lines) - 3) + " @@"]
     for line in lines:
         shown = printable(line.expandtabs(4).removesuffix("\r"))
         text.echo(text.styled(shown, _COLOURS[line[0]]) if line[:1] in _COLOURS else shown)
@@ -82,21 +83,26 @@ def _show_diff(change: FileChange) -> None:
 
 def _tell(document: Integration) -> None:
     files = len(document.files)
-    counted = f"{files} file{'s' if files > 1 else ''}"
+    root, script = document.root, document.script
     told = {
-        "needed": f"{document.root}: {counted} to change; nothing was changed.",
-        "applied": f"{document.root}: {counted} changed.",
-        "integrated": f"{document.root}: nothing to do, {document.script} reads feature files already.",
-        "undone": f"{document.root}: {counted} taken back.",
+        "needed": trn(
+            "{root}: {count} file to change; nothing was changed.",
+            "{root}: {count} files to change; nothing was changed.",
+            files,
+            root=root,
+        ),
+        "applied": trn("{root}: {count} file changed.", "{root}: {count} files changed.", files, root=root),
+        "integrated": tr("{root}: nothing to do, {script} reads feature files already.", root=root, script=script),
+        "undone": trn("{root}: {count} file taken back.", "{root}: {count} files taken back.", files, root=root),
     }[document.state]
     text.echo(printable(told), sys.stderr)
     for file in document.files:
         text.echo(f"  {printable(file.path)}: {file.what}", sys.stderr)
     for remark in document.remarks:
-        text.echo(f"  note: {printable(remark)}", sys.stderr)
+        text.echo("  " + tr("note: {remark}", remark=printable(remark)), sys.stderr)
     again = f"fsgr-tui integrate {printable(shlex.quote(document.root))}"
     if document.state == "needed":
-        text.echo(f"Apply it: {again} --apply", sys.stderr)
+        text.echo(tr("Apply it: {command}", command=f"{again} --apply"), sys.stderr)
     if document.state == "applied":
-        text.echo(f"Originals: {printable(document.backup)}", sys.stderr)
-        text.echo(f"Take it back: {again} --undo", sys.stderr)
+        text.echo(tr("Originals: {folder}", folder=printable(document.backup)), sys.stderr)
+        text.echo(tr("Take it back: {command}", command=f"{again} --undo"), sys.stderr)

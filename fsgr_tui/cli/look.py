@@ -8,19 +8,19 @@ import click
 
 from fsgr_tui.cli import options, text
 from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.shades import ASCII_SHADES, shaded
 from fsgr_tui.core.units import printable
 from fsgr_tui.features.sample import Distribution, MapKind, Sample
 from fsgr_tui.service import looking
 
 WORDS: dict[MapKind, str] = {
-    "norm": "norm of each patch's features",
-    "similarity": "cosine of each patch to patch {patch}",
-    "difference": "relative L2 distance of each patch to {against}",
-    "text": "cosine of each patch to the text {text}",
-    "labels": "class index of each patch",
-    "brightness": "brightness of the cached picture, 14 x 14 blocks",
+    "norm": mark("norm of each patch's features"),
+    "similarity": mark("cosine of each patch to patch {patch}"),
+    "difference": mark("relative L2 distance of each patch to {against}"),
+    "text": mark("cosine of each patch to the text {text}"),
+    "labels": mark("class index of each patch"),
+    "brightness": mark("brightness of the cached picture, 14 x 14 blocks"),
 }
 BAR_CELLS = 40
 
@@ -64,25 +64,39 @@ def _patch(given: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", given)
     if not match:
-        raise click.BadParameter(f"{given!r} is no patch; write it as ROW,COLUMN, e.g. 3,4.", param_hint="--patch")
+        raise click.BadParameter(
+            tr("{given!r} is no patch; write it as ROW,COLUMN, e.g. 3,4.", given=given), param_hint="--patch"
+        )
     return int(match[1]), int(match[2])
 
 
 def _show(sample: Sample) -> None:
     shape = " x ".join(map(str, sample.shape))
-    text.echo(text.styled(f"image {sample.image_id}", "bold") + f"   {shape} {sample.dtype}   {printable(sample.path)}")
+    text.echo(
+        text.styled(tr("image {image_id}", image_id=sample.image_id), "bold")
+        + f"   {shape} {sample.dtype}   {printable(sample.path)}"
+    )
     low, high = sample.span
     patch = ",".join(map(str, sample.patch or ()))
     text.heading(
-        WORDS[sample.kind].format(patch=patch, against=printable(sample.against), text=printable(f'"{sample.text}"'))
+        tr(WORDS[sample.kind], patch=patch, against=printable(sample.against), text=printable(f'"{sample.text}"'))
     )
     for line in shaded(sample.patches, low, high):
         text.echo("  " + line)
-    text.echo(f"  {low:.4g} '{ASCII_SHADES[0]}' to {high:.4g} '{ASCII_SHADES[-1]}'")
+    text.echo(
+        "  "
+        + tr(
+            "{low:.4g} '{least}' to {high:.4g} '{most}'",
+            low=low,
+            high=high,
+            least=ASCII_SHADES[0],
+            most=ASCII_SHADES[-1],
+        )
+    )
     for remark in (*sample.remarks, sample.remark):
         if remark:
             text.paragraph(remark)
-    text.heading("values")
+    text.heading(tr("values"))
     text.table(values_rows(sample.values))
     top = max(sample.values.counts)
     width = (sample.values.high - sample.values.low) / len(sample.values.counts)
@@ -94,8 +108,8 @@ def _show(sample: Sample) -> None:
 def values_rows(values: Distribution) -> list[tuple[str, str]]:
     """What is worth knowing of a row's values, as (what, found)."""
     rows = [
-        ("range", f"{values.low:.4g} to {values.high:.4g}"),
-        ("mean, deviation", f"{values.mean:.4g}, {values.std:.4g}"),
-        ("zeros", f"{values.zeros:.2%}"),
+        (tr("range"), tr("{low:.4g} to {high:.4g}", low=values.low, high=values.high)),
+        (tr("mean, deviation"), f"{values.mean:.4g}, {values.std:.4g}"),
+        (tr("zeros"), f"{values.zeros:.2%}"),
     ]
-    return [*rows, ("NaN or infinite", f"{values.not_finite:,}")] if values.not_finite else rows
+    return [*rows, (tr("NaN or infinite"), f"{values.not_finite:,}")] if values.not_finite else rows

@@ -10,6 +10,7 @@ import click
 from fsgr_tui.cli import options, text
 from fsgr_tui.cli.check import Progress
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.merge import merge_files, missing_shards
 
@@ -27,7 +28,7 @@ from fsgr_tui.features.merge import merge_files, missing_shards
 @options.json_flag
 def command(target: str, shards: tuple[str, ...], resume: bool, overwrite: bool, as_json: bool) -> int:
     """Merge and say what came of it."""
-    progress = Progress("merging rows")
+    progress = Progress(tr("merging rows"))
     manifest = merge_files(
         Path(target), [Path(shard) for shard in shards], overwrite=overwrite, resume=resume, tell=progress
     )
@@ -38,11 +39,25 @@ def command(target: str, shards: tuple[str, ...], resume: bool, overwrite: bool,
         text.json_out({"schema": "fsgr-tui/merge/1", "output": target, **counts})
     else:
         size = format_bytes(Path(target).stat().st_size)
-        text.echo(f"{printable(target)}: {manifest.images:,} images from {len(shards)} files, {size}", sys.stdout)
+        text.echo(
+            tr(
+                "{target}: {n:,} images from {files} files, {size}",
+                target=printable(target),
+                n=manifest.images,
+                files=len(shards),
+                size=size,
+            ),
+            sys.stdout,
+        )
     if missing:
         text.echo(
-            f"fsgr-tui: {printable(target)} is not whole: missing shards: {', '.join(missing)}.\n"
-            "  Extract them, then merge all of them with --overwrite.",
+            "fsgr-tui: "
+            + tr(
+                "{target} is not whole: missing shards: {shards}.\n"
+                "  Extract them, then merge all of them with --overwrite.",
+                target=printable(target),
+                shards=", ".join(missing),
+            ),
             sys.stderr,
         )
     return EXIT_FOUND_FAULTS if missing else EXIT_OK

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from fsgr_tui.cli import extract, findings, text, train, train_checkout
 from fsgr_tui.core.coco import KARPATHY_SPLITS
 from fsgr_tui.core.errors import BadRequest, Problem
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.pasted import Pasted, given_flags, is_cut_off, read_pasted
 from fsgr_tui.core.preflight import Finding, PreflightReport, from_problem
 from fsgr_tui.core.units import printable
@@ -134,7 +135,7 @@ def _train_with_checkout(
         report = prepare(request, examine).report
     except Problem as problem:
         lab = LabRequest(repo=repo, script=script_name, python=python, given=given_flags(words), splits=splits)
-        report = PreflightReport.of("train", [from_problem("command", problem), *examine(lab).findings])
+        report = PreflightReport.of("train", [from_problem(tr("command"), problem), *examine(lab).findings])
     return _told(report, as_json=as_json)
 
 
@@ -146,14 +147,19 @@ def _told(report: PreflightReport, *, as_json: bool) -> int:
     for finding in (*report.stops, *report.warnings):
         findings.tell(finding)
     fine = [row for row in report.findings if row.verdict == "ok"]
-    text.table([("ok  ", printable(f"{row.what}: {row.found}")) for row in fine], indent=0)
+    text.table([(tr("ok") + "  ", printable(f"{row.what}: {row.found}")) for row in fine], indent=0)
     stops, warnings = len(report.stops), len(report.warnings)
     text.echo()
     text.echo(
         text.styled(
-            f"{stops} would stop or spoil it, {warnings} to look at, {len(fine)} fine"
+            tr(
+                "{stops} would stop or spoil it, {warnings} to look at, {fine} fine",
+                stops=stops,
+                warnings=warnings,
+                fine=len(fine),
+            )
             if stops or warnings
-            else f"Nothing speaks against it: {len(fine)} things looked at.",
+            else tr("Nothing speaks against it: {n} things looked at.", n=len(fine)),
             "bold",
         )
     )
@@ -175,14 +181,21 @@ def _typing_findings() -> list[Finding]:
     """What the shell has already misread, or would misread in the pasted text."""
     pasted: Pasted | None = _context().meta[_PASTED]
     rows = [
-        Finding(f"pasted command, line {fault.line}", fault.what, verdict="stop", remedy=fault.remedy, blame="request")
+        Finding(
+            tr("pasted command, line {line}", line=fault.line),
+            fault.what,
+            verdict="stop",
+            remedy=fault.remedy,
+            blame="request",
+        )
         for fault in (pasted.faults if pasted else ())
     ]
     if is_cut_off(_context().meta[_WORDS]):
         rows.append(
             Finding(
-                "command", "it was cut off: a blank or a comment follows a backslash at the end of a line", "nothing after the backslash", "stop",
-                "The flags after it did not arrive. Put comments on lines of their own; --pasted FILE reads the text and says where.", "request",
+                tr("command"), tr("it was cut off: a blank or a comment follows a backslash at the end of a line"), tr("nothing after the backslash"), "stop",
+                tr("The flags after it did not arrive. Put comments on lines of their own; --pasted FILE reads the text and "
+"says where."), "request",
             )
         )  # fmt: skip
     return rows
@@ -206,15 +219,17 @@ def _with_pasted(args: list[str]) -> tuple[tuple[str, ...], Pasted | None]:
 
 def _pasted_text(source: str) -> str:
     if not source:
-        raise BadRequest("--pasted was given no file.", "Name a file with the command, or - for standard input.")
+        raise BadRequest(
+            tr("--pasted was given no file."), tr("Name a file with the command, or - for standard input.")
+        )
     if source == "-":
         return sys.stdin.read()
     try:
         return Path(source).read_text("utf-8", "surrogateescape")
     except OSError as error:
         raise BadRequest(
-            f"--pasted {source} cannot be read: {error.strerror}.",
-            "Name a file with the command, or - for standard input.",
+            tr("--pasted {source} cannot be read: {reason}.", source=source, reason=error.strerror),
+            tr("Name a file with the command, or - for standard input."),
         ) from None
 
 

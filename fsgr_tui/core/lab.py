@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.units import Unknown
 
 
@@ -136,13 +137,15 @@ class Interpreter(msgspec.Struct, frozen=True):
         packages: version by module name, for those that were asked for and are there; empty text where no version is told.
         absent: modules that were asked for and are not there.
         torch: its PyTorch, or why that is not known.
+        late: whether it did not tell in time, which is no fault of the environment.
     """
 
     path: str
     version: str
     packages: dict[str, str] = {}
     absent: tuple[str, ...] = ()
-    torch: TorchBuild | Unknown = Unknown("not asked")
+    torch: TorchBuild | Unknown = Unknown(mark("not asked"))
+    late: bool = False
 
 
 class Java(msgspec.Struct, frozen=True):

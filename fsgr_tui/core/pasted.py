@@ -9,6 +9,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.lab import GivenFlag
+from fsgr_tui.core.language import tr
 
 # What word processors and chat programs make of quotes, hyphens and spaces.
 _TYPOGRAPHY = {
@@ -59,12 +60,16 @@ def read_pasted(text: str) -> Pasted:
             continue
         match = _AFTER_BACKSLASH.search(line)
         if match:
-            what = "a comment" if match[1] else "a blank"
+            what = tr("a comment") if match[1] else tr("a blank")
             faults.append(
                 PastedFault(
                     number,
-                    f"{what} after the backslash: the shell ends the command there, and runs the next lines as commands of their own",
-                    "Put comments on lines of their own, above the command; nothing may follow a backslash.",
+                    tr(
+                        "{what} after the backslash: the shell ends the command there, and runs the next lines as commands of "
+                        "their own",
+                        what=what,
+                    ),
+                    tr("Put comments on lines of their own, above the command; nothing may follow a backslash."),
                 )
             )
             line = line[: match.start()] + "\\"
@@ -78,11 +83,13 @@ def read_pasted(text: str) -> Pasted:
         try:
             words = tuple(shlex.split(line, comments=True))
         except ValueError as error:
-            raise BadRequest(f"The pasted command cannot be read: {error}.", "Look at its quotes.") from None
+            raise BadRequest(
+                tr("The pasted command cannot be read: {error}.", error=error), tr("Look at its quotes.")
+            ) from None
         if any(word.startswith("-") for word in words):
             return Pasted(words, tuple(faults))
     raise BadRequest(
-        "There is no command with flags in the pasted text.", "Paste the whole command, from the program on."
+        tr("There is no command with flags in the pasted text."), tr("Paste the whole command, from the program on.")
     )
 
 
@@ -111,7 +118,9 @@ def _plain(line: str, number: int, faults: list[PastedFault]) -> str:
     shown = ", ".join(sorted({f"{char!r} (U+{ord(char):04X})" for char in found}))
     faults.append(
         PastedFault(
-            number, f"characters that a word processor put in: {shown}", "Type quotes, hyphens and blanks anew."
+            number,
+            tr("characters that a word processor put in: {shown}", shown=shown),
+            tr("Type quotes, hyphens and blanks anew."),
         )
     )
     for char, plain in _TYPOGRAPHY.items():

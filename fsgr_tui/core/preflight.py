@@ -10,6 +10,7 @@ import msgspec
 from fsgr_tui.core.dataset import SplitFacts
 from fsgr_tui.core.errors import EXIT_BAD_REQUEST, EXIT_FOUND_FAULTS, EXIT_MACHINE_CANNOT, EXIT_OK, Problem
 from fsgr_tui.core.lab import CachedWeights, LoginSession, TorchBuild
+from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.machine import CpuBudget, Disk, GpuReport, MemoryBudget
 from fsgr_tui.core.units import Estimate, Unknown, few, format_bytes, format_gib
 
@@ -23,13 +24,14 @@ _EXIT: dict[Blame, int] = {"data": EXIT_FOUND_FAULTS, "machine": EXIT_MACHINE_CA
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """One thing that was looked at; its texts are in the user's language.
 
     Attributes:
         verdict: ok; warn: it goes, but look; stop: it would stop or spoil the run.
         remedy: what to do; empty where there is nothing to do.
         blame: what a stop is the fault of.
         listed: everything that `found` shows the beginning of (ids, places).
+        subject: the file, folder or flag that it is about, as it was named; empty where it is about none. For programs.
     """
 
     what: str
@@ -39,6 +41,7 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
     blame: Blame = "data"
     listed: tuple[str, ...] = ()
+    subject: str = ""
 
 
 class PreflightReport(msgspec.Struct, frozen=True):
@@ -72,11 +75,11 @@ class PreflightReport(msgspec.Struct, frozen=True):
         return next((_EXIT[blame] for blame in order if blame in blamed), EXIT_OK)
 
 
-def from_problem(what: str, problem: Problem) -> Finding:
+def from_problem(what: str, problem: Problem, subject: str = "") -> Finding:
     """A refusal as a finding."""
     blames: tuple[Blame, ...] = ("data", "machine", "request")
     blame = next((each for each in blames if _EXIT[each] == problem.exit_code), blames[0])
-    return Finding(what, problem.what, verdict="stop", remedy=problem.fix, blame=blame)
+    return Finding(what, problem.what, verdict="stop", remedy=problem.fix, blame=blame, subject=subject)
 
 
 def gpu_findings(
@@ -98,17 +101,17 @@ def gpu_findings(
         advice: what to do when it is short.
     """
     if device == "cpu":
-        return [Finding("GPU", "not used (--device cpu)")]
+        return [Finding("GPU", tr("not used (--device cpu)"))]
     wanted = needs_gpu or device != "auto"
     if report.status != "ok":
         none_here = report.status in ("none", "no_driver")
         found = report.message or report.status
         if not wanted and none_here:
-            return [Finding("GPU", f"{found}; it will run on the CPU")]
+            return [Finding("GPU", tr("{found}; it will run on the CPU", found=found))]
         return [
             Finding(
-                "GPU", found, "a GPU" if wanted else "", "stop" if wanted else "warn",
-                "Run it on a node with a GPU." if none_here else "Mend that first; with --device auto it would run on the CPU.",
+                "GPU", found, tr("a GPU") if wanted else "", "stop" if wanted else "warn",
+                tr("Run it on a node with a GPU.") if none_here else tr("Mend that first; with --device auto it would run on the CPU."),
                 "machine",
             )
         ]  # fmt: skip
@@ -119,10 +122,10 @@ def gpu_findings(
         return [
             Finding(
                 "GPU",
-                f"{count} visible",
-                f"--device {device}",
+                tr("{n} visible", n=count),
+                tr("--device {device}", device=device),
                 "stop",
-                f"Count from 0: the last is cuda:{count - 1}.",
+                tr("Count from 0: the last is cuda:{n}.", n=count - 1),
                 "machine",
             )
         ]
@@ -130,7 +133,7 @@ def gpu_findings(
     rows = [
         Finding(
             "GPU",
-            names + (f" ({report.message})" if report.message else ""),
+            f"{names} ({report.message})" if report.message else names,
             verdict="warn" if report.message else "ok",
         )
     ]
@@ -144,8 +147,8 @@ def gpu_findings(
         tight = need.likely > free
         rows.append(
             Finding(
-                f"GPU memory, GPU {gpu.index}", f"{format_gib(free)} free",
-                f"about {format_gib(need.likely)} ({format_gib(need.low)} - {format_gib(need.high)}, {need.basis})",
+                tr("GPU memory, GPU {index}", index=gpu.index), tr("{free} free", free=format_gib(free)),
+                tr("about {likely} ({low} - {high}, {basis})", likely=format_gib(need.likely), low=format_gib(need.low), high=format_gib(need.high), basis=tr(need.basis)),
                 "stop" if short else "warn" if tight else "ok", advice if tight else "", "machine",
             )
         )  # fmt: skip
@@ -155,16 +158,27 @@ def gpu_findings(
 def _torch_finding(torch: TorchBuild | Unknown, gpus: int, *, stop: bool) -> list[Finding]:
     if isinstance(torch, Unknown):
         return []
-    found = f"{torch.version}, {f'CUDA {torch.cuda}' if torch.cuda else 'built without CUDA'}, sees {torch.gpus} GPUs"
+    built = f"CUDA {torch.cuda}" if torch.cuda else tr("built without CUDA")
+    found = tr("{version}, {built}, sees {gpus} GPUs", version=torch.version, built=built, gpus=torch.gpus)
     if torch.cuda and torch.gpus:
-        return [Finding("PyTorch and the GPU", found)]
+        return [Finding(tr("PyTorch and the GPU"), found)]
     remedy = (
-        "Its CUDA is newer than the driver, or the driver is broken: compare with `nvidia-smi`, and install a build for an older CUDA."
+        tr(
+            "Its CUDA is newer than the driver, or the driver is broken: compare with `nvidia-smi`, and install a "
+            "build for an older CUDA."
+        )
         if torch.cuda
-        else "Install a CUDA build of the same version: pytorch.org tells how."
+        else tr("Install a CUDA build of the same version: pytorch.org tells how.")
     )
     return [
-        Finding("PyTorch and the GPU", found, f"{gpus} GPUs to be seen", "stop" if stop else "warn", remedy, "machine")
+        Finding(
+            tr("PyTorch and the GPU"),
+            found,
+            tr("{gpus} GPUs to be seen", gpus=gpus),
+            "stop" if stop else "warn",
+            remedy,
+            "machine",
+        )
     ]
 
 
@@ -174,38 +188,40 @@ def disk_findings(disk: Disk, need_bytes: int, inodes: int, purpose: str) -> lis
     if disk.silence:
         return [
             Finding(
-                f"space for {purpose}", f"{disk.path}: {disk.free_bytes}", "a disk that answers", "stop",
-                f"Look at the mount {where} by hand (`ls`, `mount`), or choose another disk.", "machine",
+                tr("space for {purpose}", purpose=purpose), f"{disk.path}: {disk.free_bytes}", tr("a disk that answers"), "stop",
+                tr("Look at the mount {where} by hand (`ls`, `mount`), or choose another disk.", where=where), "machine",
             )
         ]  # fmt: skip
     if not disk.writable:
         return [
             Finding(
-                f"space for {purpose}",
-                f"{disk.path} is not writable",
-                "a folder to write in",
+                tr("space for {purpose}", purpose=purpose),
+                tr("{path} is not writable", path=disk.path),
+                tr("a folder to write in"),
                 "stop",
-                "Choose another folder.",
+                tr("Choose another folder."),
                 "machine",
             )
         ]
     free = disk.free_bytes
     quota = disk.quota_bytes
-    within = f", quota leaves {format_bytes(quota)}" if isinstance(quota, int) else f"; {quota.reason}"
+    within = tr(", quota leaves {size}", size=format_bytes(quota)) if isinstance(quota, int) else f"; {quota.why}"
     fits = isinstance(free, Unknown) or free >= need_bytes
+    told = str(free) if isinstance(free, Unknown) else tr("{free} free", free=format_bytes(free))
     rows = [
         Finding(
-            f"space for {purpose}",
-            f"{free if isinstance(free, Unknown) else format_bytes(free) + ' free'} on {where}{within}",
+            tr("space for {purpose}", purpose=purpose),
+            tr("{free} on {where}{within}", free=told, where=where, within=within),
             format_bytes(need_bytes), "warn" if isinstance(free, Unknown) else "ok" if fits else "stop",
-            "" if fits else "Free space, or choose another disk; `fsgr-tui plan` shows smaller choices.", "machine",
+            "" if fits else tr("Free space, or choose another disk; `fsgr-tui plan` shows smaller choices."), "machine",
         )
     ]  # fmt: skip
     if isinstance(disk.inodes_free, int) and disk.inodes_free < inodes:
         rows.append(
             Finding(
-                f"inodes for {purpose}", f"{disk.inodes_free:,} free on {where}", f"{inodes:,}", "stop",
-                "Delete or pack small files there, or choose another disk. One HDF5 file takes few inodes, however many images.", "machine",
+                tr("inodes for {purpose}", purpose=purpose), tr("{inodes_free:,} free on {where}", inodes_free=disk.inodes_free, where=where), f"{inodes:,}", "stop",
+                tr("Delete or pack small files there, or choose another disk. One HDF5 file takes few inodes, however many "
+"images."), "machine",
             )
         )  # fmt: skip
     return rows
@@ -216,8 +232,8 @@ def worker_findings(workers: int, cpus: CpuBudget) -> list[Finding]:
     over = workers > cpus.count
     return [
         Finding(
-            "loader workers", f"{cpus.count} CPUs usable of {cpus.host_count} ({cpus.source})", str(workers), "warn" if over else "ok",
-            f"Use --workers {max(0, cpus.count - 1) or cpus.count}, or ask for more CPUs; more loaders than cores slow each other." if over else "",
+            tr("loader workers"), tr("{n} CPUs usable of {host_count} ({source})", n=cpus.count, host_count=cpus.host_count, source=tr(cpus.source)), str(workers), "warn" if over else "ok",
+            tr("Use --workers {n}, or ask for more CPUs; more loaders than cores slow each other.", n=max(0, cpus.count - 1) or cpus.count) if over else "",
         )
     ]  # fmt: skip
 
@@ -225,9 +241,15 @@ def worker_findings(workers: int, cpus: CpuBudget) -> list[Finding]:
 def memory_finding(memory: MemoryBudget | Unknown) -> Finding:
     """What the host, or the container around this process, leaves; a job that takes more is killed."""
     if isinstance(memory, Unknown):
-        return Finding("memory", str(memory))
+        return Finding(tr("memory"), str(memory))
     return Finding(
-        "memory", f"{format_gib(memory.available_bytes)} of {format_gib(memory.limit_bytes)} free ({memory.source})"
+        tr("memory"),
+        tr(
+            "{available_bytes} of {limit_bytes} free ({source})",
+            available_bytes=format_gib(memory.available_bytes),
+            limit_bytes=format_gib(memory.limit_bytes),
+            source=tr(memory.source),
+        ),
     )
 
 
@@ -235,14 +257,16 @@ def login_findings(session: LoginSession) -> list[Finding]:
     """Whether a job would outlive the log-out. Silent where it would, or where nobody logs in (batch jobs)."""
     if session.kills is False or not session.in_session:
         return []
-    found = "processes are ended at log-out" if session.kills is True else f"not known: {session.kills}"
-    return [Finding("log-out", f"{found} ({session.source})", verdict="warn", remedy=linger_remedy(session))]
+    found = (
+        tr("processes are ended at log-out") if session.kills is True else tr("not known: {kills}", kills=session.kills)
+    )
+    return [Finding(tr("log-out"), f"{found} ({session.source})", verdict="warn", remedy=linger_remedy(session))]
 
 
 def linger_remedy(session: LoginSession) -> str:
     """How a job is kept alive where KillUserProcesses is on."""
-    first = "" if session.lingers is True else "Run once: loginctl enable-linger. "
-    return f"{first}Start long jobs as: systemd-run --user --scope fsgr-tui ..., or inside a batch job."
+    start = tr("Start long jobs as: systemd-run --user --scope fsgr-tui ..., or inside a batch job.")
+    return start if session.lingers is True else sentences(tr("Run once: loginctl enable-linger."), start)
 
 
 def image_findings(splits: Iterable[SplitFacts], empty: Sequence[str]) -> list[Finding]:
@@ -253,16 +277,16 @@ def image_findings(splits: Iterable[SplitFacts], empty: Sequence[str]) -> list[F
         short = expected is not None and 0 < split.found < expected
         rows.append(
             Finding(
-                f"images of {split.name}", f"{split.found:,}" + (f", {split.ignored:,} other files ignored" if split.ignored else ""),
-                f"{expected:,} as published" if expected is not None else "", "warn" if short else "ok",
-                "Unpack the zip again if the whole split is meant; else this is a subset." if short else "",
+                tr("images of {name}", name=split.name), tr("{found:,}, {ignored:,} other files ignored", found=split.found, ignored=split.ignored) if split.ignored else f"{split.found:,}",
+                tr("{expected:,} as published", expected=expected) if expected is not None else "", "warn" if short else "ok",
+                tr("Unpack the zip again if the whole split is meant; else this is a subset.") if short else "",
             )
         )  # fmt: skip
     if empty:
         rows.append(
             Finding(
-                "empty image files", f"{len(empty):,} of 0 bytes: {few(empty)}", "0", "warn",
-                "They will be refused, and have no features; copy them again.", listed=tuple(empty),
+                tr("empty image files"), tr("{n:,} of 0 bytes: {empty}", n=len(empty), empty=few(empty)), "0", "warn",
+                tr("They will be refused, and have no features; copy them again."), listed=tuple(empty),
             )
         )  # fmt: skip
     return rows
@@ -271,8 +295,8 @@ def image_findings(splits: Iterable[SplitFacts], empty: Sequence[str]) -> list[F
 def coverage_finding(what: str, missing: Sequence[int], needed: int, remedy: str) -> Finding:
     """Whether every annotated image has what training reads of it."""
     return Finding(
-        what, f"{len(missing):,} of {needed:,} are missing: {few(missing)}" if missing else f"all {needed:,} there",
-        f"{needed:,} annotated images", "stop" if missing else "ok", remedy if missing else "", listed=tuple(map(str, missing)),
+        what, tr("{n:,} of {needed:,} are missing: {missing}", n=len(missing), needed=needed, missing=few(missing)) if missing else tr("all {needed:,} there", needed=needed),
+        tr("{needed:,} annotated images", needed=needed), "stop" if missing else "ok", remedy if missing else "", listed=tuple(map(str, missing)),
     )  # fmt: skip
 
 
@@ -283,21 +307,26 @@ def cached_weights_finding(cached: CachedWeights | Unknown, *, offline: bool) ->
         offline: whether fetching is switched off (HF_HUB_OFFLINE).
     """
     if isinstance(cached, Unknown):
-        return Finding("CLIP weights", f"whether they are here is not known: {cached.reason}", verdict="warn")
-    what = f"CLIP weights {cached.model} {cached.tag}"
+        return Finding(
+            tr("CLIP weights"), tr("whether they are here is not known: {reason}", reason=cached.why), verdict="warn"
+        )
+    what = tr("CLIP weights {name}", name=f"{cached.model} {cached.tag}")
     if not cached.known:
         return Finding(
             what,
-            "open_clip knows no such tag for this model",
-            "a tag, a file or random:SEED",
+            tr("open_clip knows no such tag for this model"),
+            tr("a tag, a file or random:SEED"),
             "stop",
-            "See open_clip.list_pretrained().",
+            tr("See open_clip.list_pretrained()."),
             "request",
         )
     if cached.path:
         return Finding(what, cached.path)
+    absent = tr("not in the cache ({cache})", cache=cached.cache)
+    if offline:
+        absent = tr("{absent}, and HF_HUB_OFFLINE is set", absent=absent)
     fetch = f"python -c \"import open_clip; open_clip.create_model('{cached.model}', '{cached.tag}')\""
     return Finding(
-        what, f"not in the cache ({cached.cache})" + (", and HF_HUB_OFFLINE is set" if offline else ""), "a file, or a way to fetch it", "stop" if offline else "warn",
-        f"Compute nodes often have no internet: on a login node run {fetch}, or name a file with --weights.", "machine",
+        what, absent, tr("a file, or a way to fetch it"), "stop" if offline else "warn",
+        tr("Compute nodes often have no internet: on a login node run {fetch}, or name a file with --weights.", fetch=fetch), "machine",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fsgr_tui.core.coco import IMAGE_ID_SHARE
 from fsgr_tui.core.errors import did_you_mean
 from fsgr_tui.core.lab import Checkout, GivenFlag, IdFile, SavedFile
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.preflight import Finding
 from fsgr_tui.core.units import Unknown, few, format_bytes
@@ -23,16 +24,18 @@ EMBEDDING_WIDTH = 512
 """Width of CLIP's shared space for ViT-B/16 and ViT-B/32, which the FSGR script expects of a class."""
 
 _DATA_FLAGS = {
-    "annotation-folder": "the folder with the captions and the four id files",
-    "features-path": "the feature file, or the image folder",
-    "text-embed-path": "the text embeddings",
-    "pre-vs-path": "CLIP's .pt file",
+    "annotation-folder": mark("the folder with the captions and the four id files"),
+    "features-path": mark("the feature file, or the image folder"),
+    "text-embed-path": mark("the text embeddings"),
+    "pre-vs-path": mark("CLIP's .pt file"),
 }
 
 
 def integrate_remedy(root: str) -> str:
     """What teaches a checkout to read feature files."""
-    return f"fsgr-tui integrate {shlex.quote(root)} shows the change that it needs, and makes it with --apply."
+    return tr(
+        "fsgr-tui integrate {root} shows the change that it needs, and makes it with --apply.", root=shlex.quote(root)
+    )
 
 
 def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
@@ -43,26 +46,26 @@ def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
             rows.append(
                 Finding(
                     file.path,
-                    file.count.reason,
-                    "a row of annotation ids",
+                    file.count.why,
+                    tr("a row of annotation ids"),
                     "stop",
-                    "Take the file that M2 Transformer publishes.",
+                    tr("Take the file that M2 Transformer publishes."),
                 )
             )
         elif file.annotations == file.count:
-            rows.append(Finding(file.path, f"{file.count:,} annotation ids", "annotation ids"))
+            rows.append(Finding(file.path, tr("{n:,} annotation ids", n=file.count), tr("annotation ids")))
         elif file.images >= IMAGE_ID_SHARE * file.count:
             rows.append(
                 Finding(
-                    file.path, f"image ids ({file.images:,} of {file.count:,} are)", "annotation (caption) ids", "stop",
-                    'List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.',
+                    file.path, tr("image ids ({images:,} of {n:,} are)", images=file.images, n=file.count), tr("annotation (caption) ids"), "stop",
+                    tr('List the "id" of each caption, not its "image_id"; or take the files that M2 Transformer publishes.'),
                 )
             )  # fmt: skip
         else:
             rows.append(
                 Finding(
-                    file.path, f"{file.count - file.annotations:,} of {file.count:,} ids that no caption has: {few(file.strangers)}",
-                    "annotation ids of these captions", "stop", "Captions and id files have to come from the same release.",
+                    file.path, tr("{n:,} of {total:,} ids that no caption has: {strangers}", n=file.count - file.annotations, total=file.count, strangers=few(file.strangers)),
+                    tr("annotation ids of these captions"), "stop", tr("Captions and id files have to come from the same release."),
                     listed=tuple(map(str, file.strangers)),
                 )
             )  # fmt: skip
@@ -71,15 +74,31 @@ def id_file_findings(files: Sequence[IdFile]) -> list[Finding]:
 
 def embedding_finding(path: str, saved: SavedFile, largest_label: int | None = None) -> Finding:
     """Whether a file holds text embeddings as the script loads them: a bare tensor (classes, 512)."""
-    what, needed = f"text embeddings {path}", f"a bare tensor (classes >= {LEAST_CLASSES}, {EMBEDDING_WIDTH})"
+    what, needed = (
+        tr("text embeddings {path}", path=path),
+        tr(
+            "a bare tensor (classes >= {least}, {width})",
+            least=LEAST_CLASSES,
+            width=EMBEDDING_WIDTH,
+        ),
+    )
     if saved.tensor is None:
         shapes = [f"{name} {tensor.shape}" for name, tensor in list(saved.tensors.items())[:3]]
-        found = f"a {saved.kind}" + (f" with {', '.join(saved.keys)}" if saved.keys else "")
+        found = tr("a {kind}", kind=saved.kind)
+        if saved.keys:
+            found = tr("a {kind} with {keys}", kind=saved.kind, keys=", ".join(saved.keys))
         first = next(iter(saved.tensors), "")
-        remedy = "Make them with `fsgr-tui text-embed`"
+        remedy = tr("Make them with `fsgr-tui text-embed`.")
         if saved.kind == "dict" and first:
-            remedy += f", or save the tensor alone: torch.save(torch.load({path!r})[{first!r}], 'embeddings.pth')"
-        return Finding(what, found + (f" ({'; '.join(shapes)})" if shapes else ""), needed, "stop", f"{remedy}.")
+            remedy = tr(
+                "Make them with `fsgr-tui text-embed`, or save the tensor alone: torch.save(torch.load({path!r})[{first!r}], "
+                "'embeddings.pth').",
+                path=path,
+                first=first,
+            )
+        return Finding(
+            what, f"{found} ({'; '.join(shapes)})" if shapes else found, needed, "stop", remedy, subject=path
+        )
     shape = saved.tensor.shape
     found = f"{' x '.join(map(str, shape))} {saved.tensor.dtype}"
     if len(shape) != 2 or shape[1] != EMBEDDING_WIDTH:
@@ -88,14 +107,18 @@ def embedding_finding(path: str, saved: SavedFile, largest_label: int | None = N
             found,
             needed,
             "stop",
-            f"The script expects width {EMBEDDING_WIDTH} (ViT-B/16 or ViT-B/32): fsgr-tui text-embed.",
+            tr(
+                "The script expects width {width} (ViT-B/16 or ViT-B/32): fsgr-tui text-embed.",
+                width=EMBEDDING_WIDTH,
+            ),
         )
     if shape[0] < LEAST_CLASSES:
-        return Finding(what, found, needed, "stop", "The script takes the 20 nearest classes: embed more names.")
+        return Finding(what, found, needed, "stop", tr("The script takes the 20 nearest classes: embed more names."))
     if largest_label is not None and largest_label >= shape[0]:
         return Finding(
-            what, f"{found}; the patch labels go up to {largest_label}", f"more than {largest_label} rows", "stop",
-            "Labels and embeddings come from different lists of classes: make both from one (extract --labels --classes FILE).",
+            what, tr("{found}; the patch labels go up to {largest_label}", found=found, largest_label=largest_label), tr("more than {largest_label} rows", largest_label=largest_label), "stop",
+            tr("Labels and embeddings come from different lists of classes: make both from one (extract --labels "
+"--classes FILE)."),
         )  # fmt: skip
     return Finding(what, found, needed)
 
@@ -113,8 +136,9 @@ def vocabulary_finding(vocabulary: str, words: int, checkpoint: str, saved: Save
     good = count == words
     return [
         Finding(
-            "vocabulary", f"{words:,} words in {vocabulary}; {name} in {checkpoint} has {count:,} rows", "the same number", "ok" if good else "stop",
-            "" if good else "They come from different runs: take the vocabulary of that run, or start without the checkpoint. A word id past the table is a device-side assert on the GPU.",
+            tr("vocabulary"), tr("{words:,} words in {vocabulary}; {name} in {checkpoint} has {n:,} rows", words=words, vocabulary=vocabulary, name=name, checkpoint=checkpoint, n=count), tr("the same number"), "ok" if good else "stop",
+            "" if good else tr("They come from different runs: take the vocabulary of that run, or start without the checkpoint. A word "
+"id past the table is a device-side assert on the GPU."),
         )
     ]  # fmt: skip
 
@@ -125,10 +149,10 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
     if not known:
         return [
             Finding(
-                "flags",
-                f"{checkout.script} declares none that can be read",
+                tr("flags"),
+                tr("{script} declares none that can be read", script=checkout.script),
                 verdict="warn",
-                remedy="Compare them by hand: its parser is not a plain argparse.",
+                remedy=tr("Compare them by hand: its parser is not a plain argparse."),
             )
         ]
     rows = []
@@ -137,9 +161,12 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
         if flag is None:
             rows.append(
                 Finding(
-                    f"flag {asked.name}",
-                    f"{checkout.script} does not know {asked.name}" + (", and drops it silently" if checkout.takes_any_flag else ""),
-                    "a flag of the script", "warn" if checkout.takes_any_flag else "stop", _instead(asked.name, known, checkout.root), "request",
+                    tr("flag {name}", name=asked.name),
+                    tr("{script} does not know {name}, and drops it silently", script=checkout.script, name=asked.name)
+                    if checkout.takes_any_flag
+                    else tr("{script} does not know {name}", script=checkout.script, name=asked.name),
+                    tr("a flag of the script"), "warn" if checkout.takes_any_flag else "stop", _instead(asked.name, known, checkout.root), "request",
+                    subject=asked.name,
                 )
             )  # fmt: skip
             continue
@@ -147,49 +174,66 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Findin
         if fault:
             rows.append(
                 Finding(
-                    f"flag {asked.name}",
+                    tr("flag {name}", name=asked.name),
                     fault,
-                    "what the script takes",
+                    tr("what the script takes"),
                     "stop",
-                    f"Look at add_argument({flag.names[0]!r}) in {checkout.script}.",
+                    tr("Look at add_argument({name!r}) in {script}.", name=flag.names[0], script=checkout.script),
                     "request",
                 )
             )
     given_now = {id(found) for asked in given if (found := checkout.flag(asked.name))}
     rows += [
         Finding(
-            f"flag {flag.names[-1]}", "not given", "required by the script", "stop", f"Add {flag.names[-1]}.", "request"
+            tr("flag {name}", name=flag.names[-1]),
+            tr("not given"),
+            tr("required by the script"),
+            "stop",
+            tr("Add {name}.", name=flag.names[-1]),
+            "request",
         )
         for flag in checkout.flags
         if flag.required and id(flag) not in given_now
     ]
     return rows or [
-        Finding("flags", f"{len(given)} given, all known to {checkout.script} ({len(checkout.flags)} flags)")
+        Finding(
+            tr("flags"),
+            tr(
+                "{n} given, all known to {script} ({total} flags)",
+                n=len(given),
+                script=checkout.script,
+                total=len(checkout.flags),
+            ),
+        )
     ]
 
 
 def _instead(name: str, known: Sequence[str], root: str) -> str:
     """What to do about a flag that the script does not know."""
     if name.replace("_", "-") == "--use-hdf5-features":
-        return f"The published checkout reads HDF5 only after a change: {integrate_remedy(root)}"
+        return tr("The published checkout reads HDF5 only after a change: {remedy}", remedy=integrate_remedy(root))
     bare = {flag.lstrip("-"): flag for flag in known}
     near = did_you_mean(name.lstrip("-").replace("-", "_"), list(bare), limit=2)
     for plain, flag in bare.items():
         near = re.sub(rf"\b{re.escape(plain)}\b", flag, near)
-    return near or "Leave it out, or add it to the script."
+    return near or tr("Leave it out, or add it to the script.")
 
 
 def _value_fault(asked: GivenFlag, takes_value: bool, kind: str, choices: Sequence[str]) -> str:
     shown = " ".join(asked.values)
     if not takes_value:
-        return f"{shown!r} follows it, and it takes no value" if asked.values else ""
+        return tr("{shown!r} follows it, and it takes no value", shown=shown) if asked.values else ""
     if not asked.values:
-        return "no value follows it"
+        return tr("no value follows it")
     try:
         {"int": int, "float": float}.get(kind, str)(asked.values[0])
     except ValueError:
-        return f"{asked.values[0]!r} is no {kind}"
-    return f"{asked.values[0]!r} is none of {', '.join(choices)}" if choices and asked.values[0] not in choices else ""
+        return tr("{values!r} is no {kind}", values=asked.values[0], kind=kind)
+    return (
+        tr("{values!r} is none of {choices}", values=asked.values[0], choices=", ".join(choices))
+        if choices and asked.values[0] not in choices
+        else ""
+    )
 
 
 def needed_flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list[Finding]:
@@ -202,11 +246,11 @@ def needed_flag_findings(checkout: Checkout, given: Sequence[GivenFlag]) -> list
             continue
         rows.append(
             Finding(
-                f"flag {flag.names[-1]}",
-                "not given, and the script has no default",
+                tr("flag {name}", name=flag.names[-1]),
+                tr("not given, and the script has no default"),
                 needed,
                 "stop",
-                f"Add {flag.names[-1]}.",
+                tr("Add {name}.", name=flag.names[-1]),
                 "request",
             )
         )
@@ -220,11 +264,12 @@ def return_index_findings(given: Sequence[GivenFlag]) -> list[Finding]:
         return []
     missing = [f"--{name.replace('-', '_')}" for name in ("text", "labels-path") if name not in names]
     if not missing:
-        return [Finding("--return_index", "with --text and --labels_path")]
+        return [Finding("--return_index", tr("with --text and --labels_path"))]
     return [
         Finding(
-            "--return_index", f"without {' and '.join(missing)}", "--text and --labels_path FILE", "stop",
-            f"Add {' and '.join(missing)} (the guide's commands leave them out), or leave --return_index out. `fsgr-tui extract --labels` makes the file.",
+            "--return_index", tr("without {missing}", missing=" and ".join(missing)), tr("--text and --labels_path FILE"), "stop",
+            tr("Add {missing} (the guide's commands leave them out), or leave --return_index out. `fsgr-tui extract "
+"--labels` makes the file.", missing=" and ".join(missing)),
             "request",
         )
     ]  # fmt: skip
@@ -239,8 +284,8 @@ def grid_findings(checkout: Checkout, tokens: int | None) -> list[Finding]:
     where = few([str(place) for place in places])
     return [
         Finding(
-            "grid", f"{tokens} tokens per image; 14x14 stands in {where}", f"{FIELD_TOKENS} tokens", "ok" if good else "stop",
-            "" if good else "Extract with --grid native, or change those lines.", listed=tuple(f"{place}: {place.text}" for place in places),
+            tr("grid"), tr("{tokens} tokens per image; 14x14 stands in {where}", tokens=tokens, where=where), tr("{tokens} tokens", tokens=FIELD_TOKENS), "ok" if good else "stop",
+            "" if good else tr("Extract with --grid native, or change those lines."), listed=tuple(f"{place}: {place.text}" for place in places),
         )
     ]  # fmt: skip
 
@@ -251,8 +296,8 @@ def reads_hdf5_finding(checkout: Checkout, features: str) -> list[Finding]:
         return []
     return [
         Finding(
-            "reading HDF5", f"no module that {checkout.script} imports uses h5py", "code that opens the feature file", "stop",
-            f"This checkout runs CLIP on images: give it the image folder, or {integrate_remedy(checkout.root)}",
+            tr("reading HDF5"), tr("no module that {script} imports uses h5py", script=checkout.script), tr("code that opens the feature file"), "stop",
+            tr("This checkout runs CLIP on images: give it the image folder, or {remedy}", remedy=integrate_remedy(checkout.root)),
         )
     ]  # fmt: skip
 
@@ -263,12 +308,15 @@ def device_findings(checkout: Checkout, report: GpuReport, visible: str | None) 
     if not places:
         return []
     only = len(report.gpus) <= 1 and visible in (None, "", places[0].text)
-    found = "; ".join(f"{place} sets {place.text!r}" for place in places)
+    found = "; ".join(tr("{place} sets {text!r}", place=place, text=place.text) for place in places)
+    if visible not in (None, places[0].text):
+        found = tr("{found}; CUDA_VISIBLE_DEVICES={visible} is lost", found=found, visible=visible)
     return [
         Finding(
-            "GPU chosen by the script", found + (f"; CUDA_VISIBLE_DEVICES={visible} is lost" if visible not in (None, places[0].text) else ""),
-            "the GPU that you choose", "ok" if only else "warn",
-            "" if only else "Delete the line, or write os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0'): else every run goes to the same GPU.",
+            tr("GPU chosen by the script"), found,
+            tr("the GPU that you choose"), "ok" if only else "warn",
+            "" if only else tr("Delete the line, or write os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0'): else every run goes to "
+"the same GPU."),
         )
     ]  # fmt: skip
 
@@ -277,18 +325,18 @@ def source_findings(checkout: Checkout) -> list[Finding]:
     """Copies that differ, and modules that no Python reads."""
     rows = [
         Finding(
-            f"copies of {copies.used}", f"{len(copies.different)} that say something else: {few(copies.different)}", "one", "warn",
-            f"The run uses {copies.used}; delete the others or move them out, so that nobody edits the wrong one.", listed=copies.different,
+            tr("copies of {path}", path=copies.used), tr("{n} that say something else: {different}", n=len(copies.different), different=few(copies.different)), tr("one"), "warn",
+            tr("The run uses {used}; delete the others or move them out, so that nobody edits the wrong one.", used=copies.used), listed=copies.different,
         )
         for copies in checkout.copies
     ]  # fmt: skip
     rows += [
         Finding(
-            f"source {place.file}",
+            tr("source {path}", path=place.file),
             place.text,
-            "Python that can be read",
+            tr("Python that can be read"),
             "warn",
-            "What it does was not looked at; Python 2 code does not run here.",
+            tr("What it does was not looked at; Python 2 code does not run here."),
         )
         for place in checkout.unread
     ]
@@ -297,11 +345,13 @@ def source_findings(checkout: Checkout) -> list[Finding]:
 
 def weights_finding(path: str, saved: SavedFile) -> Finding:
     """Whether the CLIP file is one."""
-    what = f"CLIP weights {path}"
+    what = tr("CLIP weights {name}", name=path)
     if saved.kind == "torchscript":
-        return Finding(what, f"OpenAI's archive, {format_bytes(saved.bytes)}", "OpenAI's .pt, or a state dict")
+        return Finding(
+            what, tr("OpenAI's archive, {bytes}", bytes=format_bytes(saved.bytes)), tr("OpenAI's .pt, or a state dict")
+        )
     good = bool(saved.tensors)
     return Finding(
-        what, f"a {saved.kind} with {len(saved.tensors):,} tensors, {format_bytes(saved.bytes)}", "OpenAI's .pt, or a state dict",
-        "ok" if good else "stop", "" if good else "It holds no weights; get the file again.",
+        what, tr("a {kind} with {n:,} tensors, {bytes}", kind=saved.kind, n=len(saved.tensors), bytes=format_bytes(saved.bytes)), tr("OpenAI's .pt, or a state dict"),
+        "ok" if good else "stop", "" if good else tr("It holds no weights; get the file again."), subject=path,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fsgr_tui.core.lab import Checkout, Interpreter, Java
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.preflight import Finding
 from fsgr_tui.core.units import Unknown, few
 
@@ -30,27 +31,36 @@ def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[F
     torch = interpreter.torch
     if isinstance(torch, Unknown):
         # A slow file system is no fault of the environment; anything else is.
-        slow = torch.reason.startswith("no answer")
+        slow = interpreter.late
         remedy = (
-            "Try `import torch` there by hand." if slow else "Name the lab's environment with --python, or mend it."
+            tr("Try `import torch` there by hand.")
+            if slow
+            else tr("Name the lab's environment with --python, or mend it.")
         )
         rows.append(
-            Finding("PyTorch", f"{torch.reason} in {named}", "torch", "warn" if slow else "stop", remedy, "machine")
+            Finding(
+                "PyTorch",
+                tr("{reason} in {named}", reason=torch.why, named=named),
+                "torch",
+                "warn" if slow else "stop",
+                remedy,
+                "machine",
+            )
         )
     absent = checkout.imports & set(interpreter.absent) - {"torch", "spacy"}
     missing, perhaps = sorted(absent - checkout.perhaps), sorted(absent & checkout.perhaps)
     if missing:
         rows.append(
             Finding(
-                "packages", f"{', '.join(missing)} not in {named}", "what the checkout imports", "stop",
-                f"{interpreter.path} -m pip install ..., or name the lab's environment with --python.", "machine", tuple(missing),
+                tr("packages"), tr("{missing} not in {named}", missing=", ".join(missing), named=named), tr("what the checkout imports"), "stop",
+                tr("{path} -m pip install ..., or name the lab's environment with --python.", path=interpreter.path), "machine", tuple(missing),
             )
         )  # fmt: skip
     if perhaps:
         rows.append(
             Finding(
-                "optional packages", f"{', '.join(perhaps)} not in {named}", "what parts of the checkout import", "warn",
-                "Install them if the run uses those parts.", "machine", tuple(perhaps),
+                tr("optional packages"), tr("{perhaps} not in {named}", perhaps=", ".join(perhaps), named=named), tr("what parts of the checkout import"), "warn",
+                tr("Install them if the run uses those parts."), "machine", tuple(perhaps),
             )
         )  # fmt: skip
     if not missing:
@@ -59,7 +69,7 @@ def interpreter_findings(interpreter: Interpreter, checkout: Checkout) -> list[F
             for name, version in sorted(interpreter.packages.items())
             if name in checkout.imports
         )
-        rows.append(Finding("packages", f"{named}: {there}" if there else named))
+        rows.append(Finding(tr("packages"), f"{named}: {there}" if there else named))
     return rows
 
 
@@ -72,8 +82,8 @@ def spacy_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding
         return [
             Finding(
                 "spaCy",
-                f"not in {interpreter.path}",
-                f"spacy with {SPACY_MODEL}",
+                tr("not in {path}", path=interpreter.path),
+                tr("spacy with {spacy_model}", spacy_model=SPACY_MODEL),
                 "stop",
                 f"{interpreter.path} -m pip install spacy",
                 "machine",
@@ -85,22 +95,21 @@ def spacy_findings(interpreter: Interpreter, checkout: Checkout) -> list[Finding
     if short and (major is None or major >= 3):
         rows.append(
             Finding(
-                "spaCy's short name", f"spacy.load({short[0].text!r}) in {short[0]}, spaCy {version}", "a package name", "stop",
-                f"spaCy 3 knows no short names: write spacy.load({SPACY_MODEL!r}).", "machine",
+                tr("spaCy's short name"), tr("spacy.load({text!r}) in {short}, spaCy {version}", text=short[0].text, short=short[0], version=version), tr("a package name"), "stop",
+                tr("spaCy 3 knows no short names: write spacy.load({spacy_model!r}).", spacy_model=SPACY_MODEL), "machine",
             )
         )  # fmt: skip
     if SPACY_MODEL in interpreter.absent:
         rows.append(
             Finding(
-                f"spaCy's {SPACY_MODEL}", f"not in {interpreter.path}", SPACY_MODEL, "stop",
-                f"{interpreter.path} -m spacy download {SPACY_MODEL}; without internet: download its wheel from "
-                f"github.com/explosion/spacy-models elsewhere (the release for spaCy {version.rpartition('.')[0] or version}), copy it, and "
-                f"{interpreter.path} -m pip install --no-deps FILE.whl", "machine",
+                tr("spaCy's {spacy_model}", spacy_model=SPACY_MODEL), tr("not in {path}", path=interpreter.path), SPACY_MODEL, "stop",
+                tr("{path} -m spacy download {spacy_model}; without internet: download its wheel from "
+"github.com/explosion/spacy-models elsewhere (the release for spaCy {release}), copy it, and {path} "
+"-m pip install --no-deps FILE.whl", path=interpreter.path, spacy_model=SPACY_MODEL, release=version.rpartition(".")[0] or version), "machine",
             )
         )  # fmt: skip
-    return rows or [
-        Finding("spaCy", f"{version} with {SPACY_MODEL} {interpreter.packages.get(SPACY_MODEL, '')}".strip())
-    ]
+    model = f"{SPACY_MODEL} {interpreter.packages.get(SPACY_MODEL, '')}".strip()
+    return rows or [Finding("spaCy", tr("{version} with {model}", version=version, model=model))]
 
 
 def java_findings(java: Java, checkout: Checkout, locale: str, paths: Sequence[str]) -> list[Finding]:
@@ -113,16 +122,19 @@ def java_findings(java: Java, checkout: Checkout, locale: str, paths: Sequence[s
     used = [str(place) for place in checkout.java_lines] or sorted(checkout.imports & _JAVA_PACKAGES)
     if not used:
         return []
-    what, needed = "Java", f"a Java that runs ({few(used)})"
-    late = "METEOR or the PTB tokenizer would fail at the end of the first epoch."
+    what, needed = "Java", tr("a Java that runs ({used})", used=few(used))
+    late = tr("METEOR or the PTB tokenizer would fail at the end of the first epoch.")
     if not java.path:
         return [
             Finding(
                 what,
-                "not on PATH",
+                tr("not on PATH"),
                 needed,
                 "stop",
-                f"{late} Install one (`module load java`, or conda install openjdk), or leave those scores out.",
+                tr(
+                    "{late} Install one (`module load java`, or conda install openjdk), or leave those scores out.",
+                    late=late,
+                ),
                 "machine",
             )
         ]
@@ -130,31 +142,32 @@ def java_findings(java: Java, checkout: Checkout, locale: str, paths: Sequence[s
         return [
             Finding(
                 what,
-                f"{java.path} does not run: {java.version.reason}",
+                tr("{path} does not run: {reason}", path=java.path, reason=java.version.why),
                 needed,
                 "stop",
-                f"{late} Install another, and put it first on PATH.",
+                tr("{late} Install another, and put it first on PATH.", late=late),
                 "machine",
             )
         ]
-    rows = [Finding(what, f"{java.version} at {java.path}", needed)]
+    rows = [Finding(what, tr("{version} at {path}", version=java.version, path=java.path), needed)]
     language = locale.partition(".")[0] if isinstance(java.language, Unknown) else java.language
     if has_decimal_comma(language):
         rows.append(
             Finding(
-                "Java's numbers", f"locale {language}: 0,25 instead of 0.25", "a decimal point", "warn",
-                "The scores cannot be parsed: export LC_ALL=C.UTF-8, or JAVA_TOOL_OPTIONS='-Duser.language=en -Duser.country=US'.",
+                tr("Java's numbers"), tr("locale {language}: 0,25 instead of 0.25", language=language), tr("a decimal point"), "warn",
+                tr("The scores cannot be parsed: export LC_ALL=C.UTF-8, or JAVA_TOOL_OPTIONS='-Duser.language=en "
+"-Duser.country=US'."),
             )
         )  # fmt: skip
     spaced = [path for path in paths if " " in path]
     if spaced:
         rows.append(
             Finding(
-                "blanks in paths",
+                tr("blanks in paths"),
                 few(spaced),
-                "none",
+                tr("none"),
                 "warn",
-                "Scripts that start Java through a shell break there: move it to a folder without blanks.",
+                tr("Scripts that start Java through a shell break there: move it to a folder without blanks."),
                 listed=tuple(spaced),
             )
         )

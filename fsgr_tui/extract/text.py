@@ -17,6 +17,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK, BadRequest, MachineCannot
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ModelChoice, TextEmbedSpec
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.model import LoadedTower, load_tower
 
 LEAST_CLASSES = 20
@@ -38,7 +39,7 @@ def text_embed(spec: TextEmbedSpec, events: EventWriter, stopper: Stopper) -> in
     """
     output = Path(spec.output)
     if output.exists() and not spec.overwrite:
-        raise BadRequest(f"{output} exists already.", "Use --overwrite to replace it.")
+        raise BadRequest(tr("{output} exists already.", output=output), tr("Use --overwrite to replace it."))
     names = read_names(Path(spec.classes))
     loaded = load_tower(spec.model, with_text=True)
     for notice in loaded.notices:
@@ -52,9 +53,15 @@ def text_embed(spec: TextEmbedSpec, events: EventWriter, stopper: Stopper) -> in
         events.progress(min(start + _BATCH, len(names)), len(names))
     embeddings = torch.cat(rows)
     if len(names) < LEAST_CLASSES:
-        events.warning(f"{len(names)} classes: the FSGR script needs at least {LEAST_CLASSES}.")
+        events.warning(tr("{n} classes: the FSGR script needs at least {least}.", n=len(names), least=LEAST_CLASSES))
     if embeddings.shape[1] != FIELD_WIDTH:
-        events.warning(f"{embeddings.shape[1]} channels: the FSGR script expects {FIELD_WIDTH} (ViT-B/16 or ViT-B/32).")
+        events.warning(
+            tr(
+                "{width} channels: the FSGR script expects {expected} (ViT-B/16 or ViT-B/32).",
+                width=embeddings.shape[1],
+                expected=FIELD_WIDTH,
+            )
+        )
     _save_whole(embeddings, output)
     events.result("text-embed", {"output": str(output), "classes": len(names), "width": embeddings.shape[1]})
     return EXIT_OK
@@ -95,7 +102,7 @@ def class_embeddings(choice: ModelChoice, loaded: LoadedTower) -> Tensor:
     """
     if not choice.classes:
         raise BadRequest(
-            "--stage labels needs --classes.", "Name a file of text embeddings, or of class names, one a line."
+            tr("--stage labels needs --classes."), tr("Name a file of text embeddings, or of class names, one a line.")
         )
     path = Path(choice.classes)
     if path.suffix not in _TENSOR_SUFFIXES:
@@ -103,8 +110,14 @@ def class_embeddings(choice: ModelChoice, loaded: LoadedTower) -> Tensor:
     embeddings = read_embeddings(path)
     if embeddings.shape[1] != loaded.tower.embed_dim:
         raise BadRequest(
-            f"{path} holds embeddings of width {embeddings.shape[1]}; {loaded.tower.name} has {loaded.tower.embed_dim}.",
-            "Make them with the same model: fsgr-tui text-embed.",
+            tr(
+                "{path} holds embeddings of width {shape}; {name} has {embed_dim}.",
+                path=path,
+                shape=embeddings.shape[1],
+                name=loaded.tower.name,
+                embed_dim=loaded.tower.embed_dim,
+            ),
+            tr("Make them with the same model: fsgr-tui text-embed."),
         )
     return embeddings
 
@@ -119,12 +132,15 @@ def read_names(path: Path) -> list[str]:
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise BadRequest(
-            f"{path} cannot be read: {error.strerror}.", "Name a text file with one class a line."
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror),
+            tr("Name a text file with one class a line."),
         ) from None
     except UnicodeDecodeError:
-        raise BadRequest(f"{path} is no UTF-8 text.", "Name a text file with one class a line.") from None
+        raise BadRequest(
+            tr("{path} is no UTF-8 text.", path=path), tr("Name a text file with one class a line.")
+        ) from None
     if not names:
-        raise BadRequest(f"{path} names no class.", "Write one class a line.")
+        raise BadRequest(tr("{path} names no class.", path=path), tr("Write one class a line."))
     return names
 
 
@@ -142,16 +158,24 @@ def read_embeddings(path: Path) -> Tensor:
         )
     except Exception as error:  # noqa: BLE001 - torch and numpy raise a dozen kinds for damaged files
         raise BadRequest(
-            f"{path} cannot be read as a tensor: {str(error).splitlines()[0]}.", "Make it with fsgr-tui text-embed."
+            tr("{path} cannot be read as a tensor: {told}.", path=path, told=str(error).splitlines()[0]),
+            tr("Make it with fsgr-tui text-embed."),
         ) from None
     if isinstance(found, dict):
         raise BadRequest(
-            f"{path} holds a dictionary ({', '.join(map(str, list(found)[:4]))}), not a tensor.",
-            "The FSGR script takes a bare tensor (classes, width): save that alone.",
+            tr(
+                "{path} holds a dictionary ({found}), not a tensor.",
+                path=path,
+                found=", ".join(map(str, list(found)[:4])),
+            ),
+            tr("The FSGR script takes a bare tensor (classes, width): save that alone."),
         )
     if not isinstance(found, Tensor) or found.ndim != 2:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise BadRequest(f"{path} holds {shape}, not a tensor (classes, width).", "Make it with fsgr-tui text-embed.")
+        raise BadRequest(
+            tr("{path} holds {shape}, not a tensor (classes, width).", path=path, shape=shape),
+            tr("Make it with fsgr-tui text-embed."),
+        )
     return found.float()
 
 
@@ -165,4 +189,7 @@ def _save_whole(embeddings: Tensor, output: Path) -> None:
             os.fsync(file.fileno())
         draft.replace(output)
     except OSError as error:
-        raise MachineCannot(f"{output} cannot be written: {error.strerror}.", "Choose another --output.") from None
+        raise MachineCannot(
+            tr("{output} cannot be written: {reason}.", output=output, reason=error.strerror),
+            tr("Choose another --output."),
+        ) from None

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
 from fsgr_tui.core.lab import Checkout, Copies, Place, ScriptFlag
+from fsgr_tui.core.language import tr
 
 SCRIPT: Final = "train_transformer.py"
 """The name of the training script in the FSGR, RSTNet and DLCT code bases; M2 Transformer calls its own train.py."""
@@ -40,13 +41,16 @@ def probe_checkout(root: Path, script: str = "") -> Checkout:
         BadRequest: there is no such folder, no such script, or it is no Python.
     """
     if not root.is_dir():
-        raise BadRequest(f"There is no checkout {root}.", "Name the folder with the training script in --repo.")
+        raise BadRequest(
+            tr("There is no checkout {root}.", root=root), tr("Name the folder with the training script in --repo.")
+        )
     sources = sorted(python_sources(root))
     chosen = _chosen_script(root, script, sources)
     read, unread = read_modules(root, chosen, sources)
     if chosen not in read:
         raise BadRequest(
-            f"{root / chosen} cannot be read: {unread[0].text}.", "Mend it, or name another script with --script-name."
+            tr("{path} cannot be read: {reason}.", path=root / chosen, reason=unread[0].text),
+            tr("Mend it, or name another script with --script-name."),
         )
     seen = _Seen(root)
     for path, tree in read.items():
@@ -89,14 +93,18 @@ def _chosen_script(root: Path, script: str, sources: list[Path]) -> Path:
         if not (root / script).is_file():
             scripts = [str(path) for path in sources if path.suffix == ".py"]
             raise BadRequest(
-                f"{root} has no script {script}.", did_you_mean(script, scripts) or "Look at --script-name."
+                tr("{root} has no script {script}.", root=root, script=script),
+                did_you_mean(script, scripts) or tr("Look at --script-name."),
             )
         return Path(script)
     for name in _SCRIPTS:
         here = [path for path in sources if path.name == name]
         if here:
             return min(here, key=lambda path: (len(path.parts), path))
-    raise BadRequest(f"{root} has no {' or '.join(_SCRIPTS)}.", "Name the training script with --script-name.")
+    raise BadRequest(
+        tr("{root} has no {scripts}.", root=root, scripts=tr(" or ").join(_SCRIPTS)),
+        tr("Name the training script with --script-name."),
+    )
 
 
 def read_modules(root: Path, script: Path, sources: list[Path]) -> tuple[dict[Path, ast.Module], list[Place]]:
@@ -158,11 +166,13 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
 def _parsed(root: Path, path: Path, unread: list[Place]) -> ast.Module | None:
     try:
         if (root / path).stat().st_size > _MOST_SOURCE_BYTES:
-            unread.append(Place(str(path), 0, "larger than 1 MiB"))
+            unread.append(Place(str(path), 0, tr("larger than 1 MiB")))
             return None
         return ast.parse((root / path).read_bytes(), str(path))
     except SyntaxError as error:
-        unread.append(Place(str(path), error.lineno or 0, f"{error.msg} in line {error.lineno}"))
+        unread.append(
+            Place(str(path), error.lineno or 0, tr("{error} in line {line}", error=error.msg, line=error.lineno))
+        )
     except (OSError, ValueError, RecursionError) as error:
         unread.append(Place(str(path), 0, getattr(error, "strerror", None) or str(error)))
     return None

@@ -11,6 +11,7 @@ import msgspec
 from fsgr_tui.core import coco
 from fsgr_tui.core.dataset import DatasetFacts, SplitFacts, training_captions
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
+from fsgr_tui.core.language import tr
 from fsgr_tui.probes.counts import CountMemory, FolderCount
 
 DEFAULT_SPLITS = coco.KARPATHY_SPLITS
@@ -62,7 +63,10 @@ def list_images(folder: Path, *, dead_links: bool = False) -> Iterator[FoundImag
                 elif dead_links and _leads_nowhere(entry):
                     yield FoundImage(entry.name, entry.path, 0)
     except PermissionError as error:
-        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{folder} cannot be read: {reason}.", folder=folder, reason=error.strerror),
+            tr("Look at its permissions."),
+        ) from None
 
 
 def probe_leftovers(folder: Path) -> Leftovers:
@@ -82,7 +86,10 @@ def probe_leftovers(folder: Path) -> Leftovers:
                 elif not _is_file(entry):
                     (dead if _leads_nowhere(entry) else strange).append(entry.path)
     except PermissionError as error:
-        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{folder} cannot be read: {reason}.", folder=folder, reason=error.strerror),
+            tr("Look at its permissions."),
+        ) from None
     return Leftovers(others, tuple(sorted(strange)), tuple(sorted(dead)))
 
 
@@ -107,7 +114,10 @@ def count_folder(folder: Path) -> FolderCount:
                     unnamed += 1
                     example = example or name
     except PermissionError as error:
-        raise MachineCannot(f"{folder} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{folder} cannot be read: {reason}.", folder=folder, reason=error.strerror),
+            tr("Look at its permissions."),
+        ) from None
     return FolderCount(found, size, ignored, unnamed, example)
 
 
@@ -163,9 +173,9 @@ def probe_dataset(
         if not split.found and split.expected is None:
             here = _folders(path)
             raise BadRequest(
-                f"{split.folder} is not there, and {split.name!r} is no published split.",
+                tr("{folder} is not there, and {name!r} is no published split.", folder=split.folder, name=split.name),
                 did_you_mean(split.name, [*here, *coco.SPLITS])
-                or f"Folders in {path}: {', '.join(here[:8]) or 'none'}.",
+                or tr("Folders in {path}: {here}.", path=path, here=", ".join(here[:8]) or tr("none")),
             )
     return DatasetFacts(str(path), found, training_captions(found), assumed=not any(split.found for split in found))
 
@@ -186,16 +196,18 @@ def assumed_dataset(names: tuple[str, ...], *, karpathy: bool = True) -> Dataset
 def require_folder(root: Path) -> None:
     """Raise BadRequest unless the image root is a folder."""
     if not root.exists():
-        raise BadRequest(f"The image root {root} is not there.", "Look at --image-root.")
+        raise BadRequest(tr("The image root {root} is not there.", root=root), tr("Look at --image-root."))
     if not root.is_dir():
-        raise BadRequest(f"The image root {root} is a file.", "Name the folder that holds train2014 and val2014.")
+        raise BadRequest(
+            tr("The image root {root} is a file.", root=root), tr("Name the folder that holds train2014 and val2014.")
+        )
 
 
 def _assumed(name: str) -> SplitFacts:
     if name not in coco.SPLITS:
         raise BadRequest(
-            f"{name!r} is no published split, so it cannot be planned without its images.",
-            f"Give --image-root, or one of: {', '.join((*coco.SPLITS, coco.KARPATHY))}.",
+            tr("{name!r} is no published split, so it cannot be planned without its images.", name=name),
+            tr("Give --image-root, or one of: {names}.", names=", ".join((*coco.SPLITS, coco.KARPATHY))),
         )
     return SplitFacts(name, "", 0, 0, coco.SPLITS[name].images)
 

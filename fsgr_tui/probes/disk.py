@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import NO_QUOTA, NO_QUOTA_OF_BYTES, NO_QUOTA_OF_FILES, Disk
 from fsgr_tui.core.units import Unknown
 
@@ -130,7 +131,7 @@ class LocalDisks:
         """The output of quota(1) for this user; costs one look through PATH when there is no such command."""
         command = shutil.which("quota")
         if command is None:
-            return Unknown("quota not checked: no quota command")
+            return Unknown(tr("quota not checked: no quota command"))
         try:
             done = subprocess.run(
                 [command, "-w", "-p", "--show-mntpoint", "--hide-device"],
@@ -147,8 +148,10 @@ class LocalDisks:
             return _no_quota_in_time()
         if done.stdout.strip():
             return done.stdout
-        complaint = done.stderr.strip().splitlines() or [f"the quota command printed nothing (exit {done.returncode})"]
-        return Unknown(f"quota not checked: {complaint[0]}")
+        complaint = done.stderr.strip().splitlines() or [
+            tr("the quota command printed nothing (exit {returncode})", returncode=done.returncode)
+        ]
+        return Unknown(tr("quota not checked: {complaint}", complaint=complaint[0]))
 
 
 LOCAL_DISKS: Final = LocalDisks()
@@ -253,18 +256,20 @@ def _look(system: DiskSystem, path: str) -> _Space:
     directory = system.nearest_directory(path)
     counts = system.statvfs(directory)
     unit_bytes = counts.f_frsize or counts.f_bsize  # some FUSE servers leave f_frsize at 0
-    no_size = Unknown("this file system reports no size")  # f_blocks is 0 on autofs and on some FUSE mounts
+    no_size = Unknown(tr("this file system reports no size"))  # f_blocks is 0 on autofs and on some FUSE mounts
     return _Space(
         directory=directory,
         total_bytes=counts.f_blocks * unit_bytes if counts.f_blocks else no_size,
         free_bytes=counts.f_bavail * unit_bytes if counts.f_blocks else no_size,
-        inodes_free=counts.f_favail if counts.f_files else Unknown("this file system reports no inode count"),
+        inodes_free=counts.f_favail if counts.f_files else Unknown(tr("this file system reports no inode count")),
         writable=system.may_create_in(directory),
     )
 
 
 def _unchecked(filesystem: str, command: str) -> Quota:
-    told = Unknown(f"quota not checked: {filesystem} tells it by `{command}` alone")
+    told = Unknown(
+        tr("quota not checked: {filesystem} tells it by `{command}` alone", filesystem=filesystem, command=command)
+    )
     return Quota(told, told)
 
 
@@ -294,11 +299,11 @@ def _within(timeout_s: float, ask: Callable[[], T | Unknown], late: Unknown | No
     try:
         return answers.get(timeout=timeout_s)
     except Empty:
-        return late or Unknown(f"no answer within {timeout_s:g} s")
+        return late or Unknown(tr("no answer within {timeout_s:g} s", timeout_s=timeout_s))
 
 
 def _no_quota_in_time() -> Unknown:
-    return Unknown(f"quota not checked: no answer within {QUOTA_TIMEOUT_S:g} s")
+    return Unknown(tr("quota not checked: no answer within {timeout_s:g} s", timeout_s=QUOTA_TIMEOUT_S))
 
 
 def _mounts(system: DiskSystem) -> tuple[Mount, ...]:

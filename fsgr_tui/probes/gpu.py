@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.machine import Gpu, GpuReport
 from fsgr_tui.core.units import GIB, Unknown, format_gib, printable
 from fsgr_tui.probes.nvml import DriverRefused, GpuDriver, Handle, NvmlCode, NvmlDriver, as_text, load_nvml
@@ -49,7 +50,7 @@ def probe_gpus(
     try:
         return answers.get(timeout=timeout_s)
     except Empty:
-        late = f"the NVIDIA driver gave no answer within {timeout_s:g} s"
+        late = tr("the NVIDIA driver gave no answer within {timeout_s:g} s", timeout_s=timeout_s)
         return GpuReport("error", driver=Unknown(late), message=late)
 
 
@@ -102,33 +103,43 @@ def _report(driver: GpuDriver, environ: Mapping[str, str]) -> GpuReport:
     except DriverRefused as refusal:
         return _refusal_report(driver, refusal)
     except ImportError as error:
-        reason = f"the Python package nvidia-ml-py is not usable ({error})"
-        return GpuReport("error", driver=Unknown(reason), message=f"{reason}; pip install nvidia-ml-py")
+        reason = tr("the Python package nvidia-ml-py is not usable ({error})", error=error)
+        return GpuReport(
+            "error", driver=Unknown(reason), message=tr("{reason}; pip install nvidia-ml-py", reason=reason)
+        )
     except Exception as error:  # noqa: BLE001 - a broken binding must not take the other probes with it
-        reason = f"reading the GPUs failed: {type(error).__name__}: {error}"
+        reason = tr("reading the GPUs failed: {name}: {error}", name=type(error).__name__, error=error)
         return GpuReport("error", driver=Unknown(reason), message=reason)
 
 
 def _refusal_report(driver: GpuDriver, refusal: DriverRefused) -> GpuReport:
     if refusal.code == NvmlCode.LIBRARY_NOT_FOUND:
-        return GpuReport("no_driver", message="no NVIDIA driver here")
+        return GpuReport("no_driver", message=tr("no NVIDIA driver here"))
     if refusal.code == NvmlCode.DRIVER_NOT_LOADED:
         return GpuReport(
             "no_driver",
-            driver=Unknown("the kernel module is not loaded"),
-            message="the NVIDIA library is here, but its kernel module is not loaded: this node has no GPU, "
-            "or an administrator has to run `modprobe nvidia`",
+            driver=Unknown(tr("the kernel module is not loaded")),
+            message=tr(
+                "the NVIDIA library is here, but its kernel module is not loaded: this node has no GPU, or an "
+                "administrator has to run `modprobe nvidia`"
+            ),
         )
     if refusal.code == NvmlCode.LIB_RM_VERSION_MISMATCH:
         library, module = _reading(driver.library_version), _reading(driver.kernel_module_version)
         return GpuReport(
             "driver_mismatch",
             driver=module,
-            message=f"the NVIDIA driver was updated while it was in use: the library is version {library}, the kernel "
-            f"module {module}; reboot or reload the module (running jobs go on, new ones cannot start on a GPU)",
+            message=tr(
+                "the NVIDIA driver was updated while it was in use: the library is version {library}, the kernel module "
+                "{module}; reboot or reload the module (running jobs go on, new ones cannot start on a GPU)",
+                library=library,
+                module=module,
+            ),
         )
     return GpuReport(
-        "error", driver=Unknown(refusal.reason), message=f"the NVIDIA driver refused to answer: {refusal.reason}"
+        "error",
+        driver=Unknown(refusal.reason),
+        message=tr("the NVIDIA driver refused to answer: {reason}", reason=refusal.reason),
     )
 
 
@@ -136,7 +147,7 @@ def _survey(driver: GpuDriver, environ: Mapping[str, str]) -> GpuReport:
     version = _reading(driver.driver_version)
     count = driver.device_count()
     if count == 0:
-        return GpuReport("none", driver=version, message="the NVIDIA driver is loaded but finds no GPU")
+        return GpuReport("none", driver=version, message=tr("the NVIDIA driver is loaded but finds no GPU"))
     found = _find_units(driver, count)
     remarks = found.refused + found.undivided
     if not found.units:
@@ -156,13 +167,16 @@ def _find_units(driver: GpuDriver, count: int) -> _Found:
         try:
             units = _units_of(driver, index)
         except DriverRefused as refusal:
-            found.refused.append(f"GPU {index} cannot be used: {refusal.reason}")
+            found.refused.append(tr("GPU {index} cannot be used: {reason}", index=index, reason=refusal.reason))
             continue
         found.units.extend(units)
         if not units:
             found.undivided.append(
-                f"GPU {index} is in MIG mode but has no slice that this process may use; "
-                "an administrator creates slices with `nvidia-smi mig -cgi ... -C`"
+                tr(
+                    "GPU {index} is in MIG mode but has no slice that this process may use; "
+                    "an administrator creates slices with `nvidia-smi mig -cgi ... -C`",
+                    index=index,
+                )
             )
     return found
 
@@ -183,7 +197,7 @@ def _gpu_unit(driver: GpuDriver, handle: Handle, index: int) -> _Unit:
 
 def _name(driver: GpuDriver, handle: Handle) -> str:
     name = _reading(lambda: as_text(driver.name(handle)))
-    return f"GPU without a name ({name.reason})" if isinstance(name, Unknown) else name
+    return tr("GPU without a name ({reason})", reason=name.reason) if isinstance(name, Unknown) else name
 
 
 def _in_mig_mode(driver: GpuDriver, handle: Handle) -> bool:
@@ -235,9 +249,11 @@ def _visible(setting: str | None, units: Sequence[_Unit]) -> _Choice:
         named = _named(entry, units) if _kind(entry) == _kind(entries[0]) else []
         if not named:
             on_purpose = entry.strip() in ("", "-1")
-            return _Choice(tuple(chosen), "" if on_purpose else f'entry "{printable(entry)}" names no GPU here')
+            return _Choice(
+                tuple(chosen), "" if on_purpose else tr('entry "{entry}" names no GPU here', entry=printable(entry))
+            )
         if any(unit in chosen for unit in named):
-            return _Choice((), f'entry "{printable(entry)}" repeats a GPU, and CUDA then shows none')
+            return _Choice((), tr('entry "{entry}" repeats a GPU, and CUDA then shows none', entry=printable(entry)))
         chosen.extend(named)
     return _Choice(tuple(chosen))
 
@@ -258,42 +274,64 @@ def _named(entry: str, units: Sequence[_Unit]) -> list[_Unit]:
 
 
 def _hidden(setting: str, count: int, choice: _Choice) -> str:
-    gpus = "the GPU that is" if count == 1 else f"all {count} GPUs that are"
-    text = f'CUDA_VISIBLE_DEVICES="{printable(setting)}" hides {gpus} here'
+    text = trn(
+        'CUDA_VISIBLE_DEVICES="{setting}" hides the GPU that is here',
+        'CUDA_VISIBLE_DEVICES="{setting}" hides all {count} GPUs that are here',
+        count,
+        setting=printable(setting),
+    )
     if setting == "NoDevFiles":
-        return f"{text}: Slurm sets this in a job without GPUs; ask for one, e.g. --gres=gpu:1"
+        return tr("{hidden}: Slurm sets this in a job without GPUs; ask for one, e.g. --gres=gpu:1", hidden=text)
     why = f" ({choice.ended_by})" if choice.ended_by else ""
-    return f"{text}{why}; unset it or name a GPU, e.g. CUDA_VISIBLE_DEVICES=0"
+    return tr("{hidden}{why}; unset it or name a GPU, e.g. CUDA_VISIBLE_DEVICES=0", hidden=text, why=why)
 
 
 def _remarks(choice: _Choice, units: Sequence[_Unit], environ: Mapping[str, str]) -> list[str]:
     remarks = []
     setting = environ.get("CUDA_VISIBLE_DEVICES")
     if choice.ended_by and setting is not None:
-        remarks.append(f'CUDA_VISIBLE_DEVICES="{printable(setting)}": {choice.ended_by}; CUDA stops reading there')
+        remarks.append(
+            tr(
+                'CUDA_VISIBLE_DEVICES="{setting}": {ended_by}; CUDA stops reading there',
+                setting=printable(setting),
+                ended_by=choice.ended_by,
+            )
+        )
     by_index = setting is not None and _kind(setting) == "index"
     several_models = len({unit.gpu_name for unit in units}) > 1
     if by_index and several_models and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         remarks.append(
-            "the GPUs here are of different models and CUDA may number them otherwise than shown, the fastest first; "
-            "set CUDA_DEVICE_ORDER=PCI_BUS_ID or name GPUs by their uuid"
+            tr(
+                "the GPUs here are of different models and CUDA may number them otherwise than shown, the fastest first; "
+                "set CUDA_DEVICE_ORDER=PCI_BUS_ID or name GPUs by their uuid"
+            )
         )
     if sum(unit.mig for unit in choice.units) > 1:
         remarks.append(
-            "CUDA shows a process only one MIG slice by default; name the one to use, "
-            f"e.g. CUDA_VISIBLE_DEVICES={choice.units[0].uuid}"
+            tr(
+                "CUDA shows a process only one MIG slice by default; name the one to use, "
+                "e.g. CUDA_VISIBLE_DEVICES={uuid}",
+                uuid=choice.units[0].uuid,
+            )
         )
     return remarks
 
 
 def _used_elsewhere_remarks(gpus: Sequence[Gpu]) -> list[str]:
     return [
-        f"{'a MIG slice of ' if gpu.mig else ''}GPU {gpu.index}: {format_gib(gpu.used_elsewhere_bytes)} used by "
-        "processes not visible from here"
+        _used_elsewhere_remark(gpu, format_gib(gpu.used_elsewhere_bytes))
         for gpu in gpus
         # Below this it is the display or the driver's own overhead, and nobody's job.
         if isinstance(gpu.used_elsewhere_bytes, int) and gpu.used_elsewhere_bytes >= GIB
     ]
+
+
+def _used_elsewhere_remark(gpu: Gpu, size: str) -> str:
+    if gpu.mig:
+        return tr(
+            "a MIG slice of GPU {index}: {size} used by processes not visible from here", index=gpu.index, size=size
+        )
+    return tr("GPU {index}: {size} used by processes not visible from here", index=gpu.index, size=size)
 
 
 def _read(driver: GpuDriver, unit: _Unit) -> Gpu:
@@ -319,14 +357,14 @@ def _memory(driver: GpuDriver, unit: _Unit) -> tuple[int | Unknown, int | Unknow
     if isinstance(memory, Unknown):
         return memory, memory, memory
     if memory.total_bytes == 0:
-        no_size = Unknown("the driver reports no memory size")
+        no_size = Unknown(tr("the driver reports no memory size"))
         return no_size, no_size, no_size
     return memory
 
 
 def _utilisation(driver: GpuDriver, unit: _Unit) -> int | Unknown:
     if unit.mig:
-        return Unknown("the driver does not report it for MIG slices")
+        return Unknown(tr("the driver does not report it for MIG slices"))
     return _reading(lambda: driver.utilisation(unit.handle))
 
 
@@ -336,13 +374,13 @@ def _used_elsewhere(driver: GpuDriver, handle: Handle, used: int | Unknown) -> i
         return used
     processes = _reading(lambda: _processes(driver, handle))
     if isinstance(processes, Unknown):
-        return Unknown(f"no list of processes: {processes.reason}")
+        return Unknown(tr("no list of processes: {reason}", reason=processes.reason))
     accounted = 0
     for pid, process_bytes in processes.items():
         if not driver.is_visible(pid):
             continue
         if process_bytes is None:
-            return Unknown(f"the driver does not tell how much memory process {pid} uses")
+            return Unknown(tr("the driver does not tell how much memory process {pid} uses", pid=pid))
         accounted += process_bytes
     return max(0, used - accounted)
 

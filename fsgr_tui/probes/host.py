@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from fsgr_tui.core.language import mark
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.machine import CpuBudget, Host, MemoryBudget
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.probes.disk import Mount, parse_mountinfo
@@ -171,10 +171,10 @@ def _cpu_quotas(system: HostSystem) -> Iterator[_Limit]:
 def _memory_budget(system: HostSystem) -> MemoryBudget | Unknown:
     meminfo = _text(system, "/proc/meminfo")
     if meminfo is None:
-        return Unknown("/proc/meminfo is not readable")
+        return Unknown(tr("/proc/meminfo is not readable"))
     total, available = _kib_line(meminfo, "MemTotal:"), _kib_line(meminfo, "MemAvailable:")
     if total is None or available is None:
-        return Unknown("/proc/meminfo names no MemTotal or no MemAvailable")
+        return Unknown(tr("/proc/meminfo names no MemTotal or no MemAvailable"))
     # A limit above the host is none; cgroup v1 spells "no limit" as a number near 2**63.
     levels = [
         level

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.lab import Interpreter, TorchBuild
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown, printable
 
 DEADLINE_S: Final = 60.0
@@ -89,10 +90,15 @@ def probe_interpreter(python: str, modules: Iterable[str], deadline_s: float = D
         out, err = child.communicate()
     facts = _facts(out)
     if "python" not in facts:
-        last = printable((err.strip().splitlines() or ["it printed nothing"])[-1])
-        why = f"no answer within {deadline_s:g} s" if late else f"exit {child.returncode}: {last}"
+        last = printable((err.strip().splitlines() or [tr("it printed nothing")])[-1])
+        why = (
+            tr("no answer within {deadline_s:g} s", deadline_s=deadline_s)
+            if late
+            else tr("exit {returncode}: {last}", returncode=child.returncode, last=last)
+        )
         raise MachineCannot(
-            f"The Python {python} does not answer ({why}).", "Try it by hand, or name another with --python."
+            tr("The Python {python} does not answer ({why}).", python=python, why=why),
+            tr("Try it by hand, or name another with --python."),
         )
     packages: dict[str, str] = facts["packages"]
     return Interpreter(
@@ -104,8 +110,11 @@ def probe_interpreter(python: str, modules: Iterable[str], deadline_s: float = D
             facts,
             asked,
             packages,
-            f"no answer within {deadline_s:g} s" if late else f"its import ended the child ({child.returncode})",
+            tr("no answer within {deadline_s:g} s", deadline_s=deadline_s)
+            if late
+            else tr("its import ended the child ({returncode})", returncode=child.returncode),
         ),
+        late=late,
     )
 
 
@@ -114,14 +123,18 @@ def _program(python: str) -> str:
     if path.is_dir():
         inside = path / "bin" / "python"
         raise BadRequest(
-            f"--python {python} is a folder.",
-            f"Name the program in it: {inside}." if inside.exists() else "Name the program in it.",
+            tr("--python {python} is a folder.", python=python),
+            tr("Name the program in it: {inside}.", inside=inside)
+            if inside.exists()
+            else tr("Name the program in it."),
         )
     found = shutil.which(str(path))
     if found is None:
-        words = "cannot be run" if path.exists() else "is not there"
         raise BadRequest(
-            f"--python {python} {words}.", "Name a Python program, e.g. ~/miniconda3/envs/fsgr/bin/python."
+            tr("--python {python} cannot be run.", python=python)
+            if path.exists()
+            else tr("--python {python} is not there.", python=python),
+            tr("Name a Python program, e.g. ~/miniconda3/envs/fsgr/bin/python."),
         )
     return str(Path(found).absolute())
 
@@ -138,9 +151,9 @@ def _facts(out: str) -> dict[str, Any]:
 
 def _torch(facts: dict[str, Any], asked: list[str], packages: dict[str, str], silence: str) -> TorchBuild | Unknown:
     if "torch" not in asked:
-        return Unknown("not asked")
+        return Unknown(tr("not asked"))
     if "torch" not in packages:
-        return Unknown("not installed there")
+        return Unknown(tr("not installed there"))
     if "failed" in facts:
         return Unknown(printable(str(facts["failed"]).splitlines()[0]))
     if "torch" not in facts:

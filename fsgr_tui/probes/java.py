@@ -8,6 +8,7 @@ import subprocess
 from typing import Final
 
 from fsgr_tui.core.lab import Java
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown, printable
 
 DEADLINE_S: Final = 10.0
@@ -23,7 +24,7 @@ def probe_java(program: str = "java", deadline_s: float = DEADLINE_S) -> Java:
     """
     path = shutil.which(program)
     if path is None:
-        return Java("", Unknown("not on PATH"), Unknown("no Java"))
+        return Java("", Unknown(tr("not on PATH")), Unknown(tr("no Java")))
     try:
         done = subprocess.run(
             [path, "-XshowSettings:properties", "-version"],
@@ -35,14 +36,22 @@ def probe_java(program: str = "java", deadline_s: float = DEADLINE_S) -> Java:
             check=False,  # a Java that fails is what we are after
         )
     except subprocess.TimeoutExpired:
-        return Java(path, Unknown(f"no answer within {deadline_s:g} s"), Unknown("it gave no answer"))
+        return Java(
+            path,
+            Unknown(tr("no answer within {deadline_s:g} s", deadline_s=deadline_s)),
+            Unknown(tr("it gave no answer")),
+        )
     except OSError as error:
-        return Java(path, Unknown(error.strerror or str(error)), Unknown("it does not run"))
+        return Java(path, Unknown(error.strerror or str(error)), Unknown(tr("it does not run")))
     said = f"{done.stderr}\n{done.stdout}"
     version = _VERSION.search(said)
     if done.returncode != 0 or version is None:
-        first = next((line.strip() for line in said.splitlines() if line.strip()), "it printed nothing")
-        return Java(path, Unknown(f"exit {done.returncode}: {printable(first)}"), Unknown("it does not run"))
+        first = next((line.strip() for line in said.splitlines() if line.strip()), tr("it printed nothing"))
+        return Java(
+            path,
+            Unknown(tr("exit {returncode}: {first}", returncode=done.returncode, first=printable(first))),
+            Unknown(tr("it does not run")),
+        )
     return Java(path, version[1], _language(said))
 
 
@@ -55,4 +64,4 @@ def _language(said: str) -> str | Unknown:
             for match in re.finditer(_PROPERTY.format(name=name), said, re.MULTILINE)
         }
         parts.append(found.get(f"user.{name}.format", found.get(f"user.{name}", "")))
-    return "_".join(part for part in parts if part) if parts[0] else Unknown("Java does not tell its locale")
+    return "_".join(part for part in parts if part) if parts[0] else Unknown(tr("Java does not tell its locale"))

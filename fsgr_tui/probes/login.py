@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from fsgr_tui.core.lab import LoginSession
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown
 
 DEADLINE_S: Final = 2.0
@@ -79,11 +80,16 @@ class LocalLogin:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Unknown(f"loginctl gave no answer within {DEADLINE_S:g} s")
+            return Unknown(tr("loginctl gave no answer within {deadline_s:g} s", deadline_s=DEADLINE_S))
         except OSError:
-            return Unknown("no loginctl command")
+            return Unknown(tr("no loginctl command"))
         if done.returncode:
-            return Unknown((done.stderr.strip().splitlines() or [f"loginctl failed (exit {done.returncode})"])[0])
+            return Unknown(
+                (
+                    done.stderr.strip().splitlines()
+                    or [tr("loginctl failed (exit {returncode})", returncode=done.returncode)]
+                )[0]
+            )
         return done.stdout
 
     def user(self) -> str:
@@ -101,7 +107,7 @@ def probe_login(system: LoginSystem = LOCAL_LOGIN) -> LoginSession:
     """Whether jobs of this user outlive the log-out. Never raises; takes at most a few seconds."""
     in_session = _in_session(system)
     if not system.exists(_BOOTED):
-        return LoginSession(kills=False, lingers=False, in_session=in_session, source="no systemd runs here")
+        return LoginSession(kills=False, lingers=False, in_session=in_session, source=tr("no systemd runs here"))
     answer = system.loginctl(
         "show-user", "--property=KillUserProcesses", "--property=KillOnlyUsers", "--property=KillExcludeUsers"
     )
@@ -113,8 +119,8 @@ def probe_login(system: LoginSystem = LOCAL_LOGIN) -> LoginSession:
 
 def _kills(settings: dict[str, str], user: str, answer: str | Unknown) -> bool | Unknown:
     if "KillUserProcesses" not in settings:
-        why = f"{answer.reason}; " if isinstance(answer, Unknown) else ""
-        return Unknown(f"{why}logind.conf leaves it to systemd's default, which distributions set differently")
+        why = tr("logind.conf leaves it to systemd's default, which distributions set differently")
+        return Unknown(f"{answer.reason}; {why}" if isinstance(answer, Unknown) else why)
     if settings["KillUserProcesses"].lower() not in _YES:
         return False
     only = settings.get("KillOnlyUsers", "").split()

@@ -13,6 +13,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from fsgr_tui.core.language import tr
+
 _NVML_LIBRARY: Final = "libnvidia-ml.so.1"
 _KERNEL_MODULE_VERSION: Final = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
 # Whoever computes on a GPU holds one of these open: the driver's own, Jetson's, and WSL's.
@@ -180,7 +182,7 @@ class NvmlDriver:
             raise DriverRefused(NvmlCode.NOT_FOUND, f"{error.filename}: {error.strerror}") from error
         match = _KERNEL_MODULE_VERSION.search(text)
         if match is None:
-            raise DriverRefused(NvmlCode.NOT_FOUND, "/proc/driver/nvidia/version names no version")
+            raise DriverRefused(NvmlCode.NOT_FOUND, tr("/proc/driver/nvidia/version names no version"))
         return match[1]
 
     def device_count(self) -> int:
@@ -260,13 +262,17 @@ class NvmlDriver:
         """One NVML call, with its errors as DriverRefused."""
         call = getattr(self._nvml, function, None)
         if call is None:
-            raise DriverRefused(NvmlCode.FUNCTION_NOT_FOUND, f"the pynvml module has no {function}")
+            raise DriverRefused(
+                NvmlCode.FUNCTION_NOT_FOUND, tr("the pynvml module has no {function}", function=function)
+            )
         try:
             return call(*arguments)
         except self._nvml.NVMLError as error:
             raise DriverRefused(int(error.value), str(error)) from error
         except UnicodeDecodeError as error:  # seen under WSL: a name that was never filled in
-            raise DriverRefused(NvmlCode.UNKNOWN, f"{function} returned text that is no UTF-8") from error
+            raise DriverRefused(
+                NvmlCode.UNKNOWN, tr("{function} returned text that is no UTF-8", function=function)
+            ) from error
 
 
 def load_nvml() -> Any:

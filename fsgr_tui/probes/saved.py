@@ -19,6 +19,7 @@ from typing import IO, Any, Final, cast
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot, Problem
 from fsgr_tui.core.lab import SavedFile, TensorShape
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes, printable
 
 MOST_PICKLE_BYTES: Final = 256 * 2**20
@@ -46,7 +47,7 @@ def read_saved(path: Path) -> SavedFile:
     """
     try:
         if path.is_dir():
-            raise BadRequest(f"{path} is a folder.", "Name the file in it.")
+            raise BadRequest(tr("{path} is a folder.", path=path), tr("Name the file in it."))
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(512)
@@ -55,15 +56,23 @@ def read_saved(path: Path) -> SavedFile:
                 return _read_zip(path, size)
             if head[:1] != b"\x80":
                 raise BadRequest(
-                    f"{path} ({format_bytes(size)}) is no file of PyTorch: {_what_it_is(head)}.", "Get it again."
+                    tr(
+                        "{path} ({size}) is no file of PyTorch: {content}.",
+                        path=path,
+                        size=format_bytes(size),
+                        content=_what_it_is(head),
+                    ),
+                    tr("Get it again."),
                 )
             return _read_pickles(file, size)
     except Problem:
         raise
     except FileNotFoundError:
-        raise BadRequest(f"There is no file {path}.", "Look at the path.") from None
+        raise BadRequest(tr("There is no file {path}.", path=path), tr("Look at the path.")) from None
     except OSError as error:
-        raise MachineCannot(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror), tr("Look at its permissions.")
+        ) from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle fails in as many ways as there are instructions
         raise _cut_off(path, str(error) or type(error).__name__) from None
 
@@ -98,17 +107,25 @@ _MARK: Final = object()
 
 def _read_zip(path: Path, size: int) -> SavedFile:
     if not zipfile.is_zipfile(path):
-        raise _cut_off(path, "the list at the end of the archive is not there")
+        raise _cut_off(path, tr("the list at the end of the archive is not there"))
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if any("/code/" in name for name in names):
             return SavedFile("torchscript", size)
         pickled = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
         if not pickled:
-            raise BadRequest(f"{path} is a zip archive, but not one of PyTorch.", "Unpack it and name the file in it.")
+            raise BadRequest(
+                tr("{path} is a zip archive, but not one of PyTorch.", path=path),
+                tr("Unpack it and name the file in it."),
+            )
         if archive.getinfo(pickled[0]).file_size > MOST_PICKLE_BYTES:
             raise BadRequest(
-                f"{path} describes itself in more than {format_bytes(MOST_PICKLE_BYTES)}.", "Get it again."
+                tr(
+                    "{path} describes itself in more than {limit}.",
+                    path=path,
+                    limit=format_bytes(MOST_PICKLE_BYTES),
+                ),
+                tr("Get it again."),
             )
         return _described(_follow(io.BytesIO(archive.read(pickled[0]))), size)
 
@@ -282,18 +299,18 @@ def _walk(value: object, name: str, depth: int) -> Iterator[tuple[str, object]]:
 def _what_it_is(head: bytes) -> str:
     text = head.lstrip().lower()
     if not head:
-        return "it is empty"
+        return tr("it is empty")
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it looks like a web page"
+        return tr("it looks like a web page")
     if head.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"
+        return tr("it is a pointer of Git LFS; fetch the file itself with `git lfs pull`")
     if head.startswith(b"\x93NUMPY"):
-        return "it is a NumPy array"
+        return tr("it is a NumPy array")
     if head.startswith(b"\x1f\x8b"):
-        return "it is compressed with gzip"
+        return tr("it is compressed with gzip")
     if _is_safetensors(head):
-        return "it is a safetensors file"
-    return "it begins with other bytes"
+        return tr("it is a safetensors file")
+    return tr("it begins with other bytes")
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -303,6 +320,11 @@ def _is_safetensors(head: bytes) -> bool:
 
 def _cut_off(path: Path, why: str) -> MachineCannot:
     return MachineCannot(
-        f"{path} ({format_bytes(path.stat().st_size)}) is not a whole file of PyTorch: {printable(why)}.",
-        "It was probably cut off: compare its size with the source and copy it again.",
+        tr(
+            "{path} ({size}) is not a whole file of PyTorch: {why}.",
+            path=path,
+            size=format_bytes(path.stat().st_size),
+            why=printable(why),
+        ),
+        tr("It was probably cut off: compare its size with the source and copy it again."),
     )

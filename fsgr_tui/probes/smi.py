@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.probes.nvml import DriverRefused, GpuProcess, Handle, MemoryReading, NvmlCode, NvmlDriver
 
@@ -32,7 +33,6 @@ _FIELDS: Final = (
 _SLICE: Final = re.compile(r"\s+MIG\s+(\S+)\s+Device\s+\d+:\s+\(UUID:\s+(MIG-[^)]+)\)")
 _LISTED: Final = re.compile(r"GPU\s+(\d+):.*\(UUID:\s+(GPU-[^)]+)\)")
 _LIBRARY: Final = re.compile(r"NVML library version:\s*(\d+(?:\.\d+)+)")
-_NOT_TOLD: Final = DriverRefused(NvmlCode.NOT_SUPPORTED, f"{PROGRAM} does not tell")
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -116,7 +116,10 @@ class SmiDriver(NvmlDriver):
 
     def graphics_processes(self, handle: Handle) -> Sequence[GpuProcess]:
         """The program tells none in this form."""
-        raise DriverRefused(NvmlCode.NOT_SUPPORTED, f"{PROGRAM} tells no graphics processes of {_row(handle).uuid}")
+        raise DriverRefused(
+            NvmlCode.NOT_SUPPORTED,
+            tr("{program} tells no graphics processes of {uuid}", program=PROGRAM, uuid=_row(handle).uuid),
+        )
 
     def mig_enabled(self, handle: Handle) -> bool:
         """Whether the GPU is divided into MIG slices now."""
@@ -132,12 +135,17 @@ class SmiDriver(NvmlDriver):
 
     def mig_path(self, handle: Handle) -> tuple[int, int]:
         """Not told by the program."""
-        raise DriverRefused(NvmlCode.NOT_SUPPORTED, f"{PROGRAM} tells no instances of {_row(handle).uuid}")
+        raise DriverRefused(
+            NvmlCode.NOT_SUPPORTED,
+            tr("{program} tells no instances of {uuid}", program=PROGRAM, uuid=_row(handle).uuid),
+        )
 
     def _number(self, field: str, handle: Handle) -> int:
         text = self._told(field, _row(handle))
         if not text.isdigit():  # "[N/A]", "[Not Supported]"
-            raise DriverRefused(NvmlCode.NOT_SUPPORTED, f"{PROGRAM} says {printable(text)}")
+            raise DriverRefused(
+                NvmlCode.NOT_SUPPORTED, tr("{program} says {text}", program=PROGRAM, text=printable(text))
+            )
         return int(text)
 
     def _told(self, field: str, row: _Row) -> str:
@@ -146,7 +154,7 @@ class SmiDriver(NvmlDriver):
     def _ask(self, *arguments: str) -> str:
         program = shutil.which(PROGRAM)
         if program is None:
-            raise DriverRefused(NvmlCode.LIBRARY_NOT_FOUND, f"there is no {PROGRAM}")
+            raise DriverRefused(NvmlCode.LIBRARY_NOT_FOUND, tr("there is no {program}", program=PROGRAM))
         try:
             done = subprocess.run(
                 [program, *arguments],
@@ -158,13 +166,26 @@ class SmiDriver(NvmlDriver):
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise DriverRefused(NvmlCode.UNKNOWN, f"{PROGRAM} gave no answer within {DEADLINE_S:g} s") from None
+            raise DriverRefused(
+                NvmlCode.UNKNOWN,
+                tr("{program} gave no answer within {deadline_s:g} s", program=PROGRAM, deadline_s=DEADLINE_S),
+            ) from None
         except OSError as error:
-            raise DriverRefused(NvmlCode.UNKNOWN, f"{PROGRAM} cannot be run: {error.strerror}") from None
+            raise DriverRefused(
+                NvmlCode.UNKNOWN, tr("{program} cannot be run: {reason}", program=PROGRAM, reason=error.strerror)
+            ) from None
         if done.returncode:
             self._refused = f"{done.stdout}\n{done.stderr}"
-            words = next((line.strip() for line in self._refused.splitlines() if line.strip()), "no words")
-            raise DriverRefused(done.returncode, f"{PROGRAM} exits {done.returncode}: {printable(words)}")
+            words = next((line.strip() for line in self._refused.splitlines() if line.strip()), tr("no words"))
+            raise DriverRefused(
+                done.returncode,
+                tr(
+                    "{program} exits {returncode}: {words}",
+                    program=PROGRAM,
+                    returncode=done.returncode,
+                    words=printable(words),
+                ),
+            )
         return done.stdout
 
 
@@ -180,7 +201,7 @@ def _row(handle: Handle) -> _Row:
 
 
 def _refuse() -> str:
-    raise _NOT_TOLD
+    raise DriverRefused(NvmlCode.NOT_SUPPORTED, tr("{program} does not tell", program=PROGRAM))
 
 
 def _slices(listing: str) -> dict[str, list[_Row]]:

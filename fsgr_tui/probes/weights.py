@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from fsgr_tui.core.lab import CachedWeights
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown, printable
 
 DEADLINE_S: Final = 60.0
@@ -57,9 +58,9 @@ def probe_cached_weights(model: str, tag: str, deadline_s: float = DEADLINE_S) -
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Unknown(f"open_clip gave no answer within {deadline_s:g} s")
+        return Unknown(tr("open_clip gave no answer within {deadline_s:g} s", deadline_s=deadline_s))
     for line in reversed(done.stdout.splitlines()):
         with suppress(ValueError):
             told = json.loads(line)
             return CachedWeights(model, tag, **told)
-    return Unknown(printable((done.stderr.strip().splitlines() or ["open_clip printed nothing"])[-1]))
+    return Unknown(printable((done.stderr.strip().splitlines() or [tr("open_clip printed nothing")])[-1]))

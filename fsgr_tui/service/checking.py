@@ -14,6 +14,7 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice, RecomputeSpec
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.tower import DTYPES, Tower
 from fsgr_tui.features.annotations import captioned_ids
 from fsgr_tui.features.check import MINOR, SAMPLE_ROWS, UNTOLD, CheckReport, Expected, Tell, check_file, faults_in_words
@@ -76,7 +77,7 @@ def start_recompute(request: CheckRequest) -> RunFolder:
         MissingExtra: torch is not installed.
     """
     if not request.image_root:
-        raise BadRequest("--recompute needs the images.", "Add --image-root and --split.")
+        raise BadRequest(tr("--recompute needs the images."), tr("Add --image-root and --split."))
     require_packages("check --recompute")
     file = _stored_as_arrays(Path(request.path))
     choice = _told_choice(request, file) if file.manifest is None else _made_choice(request, file.manifest)
@@ -88,8 +89,12 @@ def start_recompute(request: CheckRequest) -> RunFolder:
     ]
     if not images:
         raise BadRequest(
-            f"None of the images in {request.image_root} has features in {request.path}.",
-            "Look at --image-root and --split.",
+            tr(
+                "None of the images in {image_root} has features in {path}.",
+                image_root=request.image_root,
+                path=request.path,
+            ),
+            tr("Look at --image-root and --split."),
         )
     # A fixed seed: the same command gives the same answer.
     chosen = random.Random(0).sample(images, min(request.recompute, len(images)))
@@ -115,8 +120,8 @@ def _stored_as_arrays(path: Path) -> FeatureFile:
         return kept_as
     kept_as.close()
     raise BadRequest(
-        f"{path} is no HDF5 file with an array per image, which --recompute reads.",
-        f"Convert it and check that: fsgr-tui convert {path} {path.with_suffix('.hdf5').name}",
+        tr("{path} is no HDF5 file with an array per image, which --recompute reads.", path=path),
+        tr("Convert it and check that: fsgr-tui convert {path} {name}", path=path, name=path.with_suffix(".hdf5").name),
     )
 
 
@@ -124,7 +129,8 @@ def _made_choice(request: CheckRequest, manifest: Manifest) -> ModelChoice:
     """The model by which a file was made, as its manifest tells."""
     if manifest.stage == "labels":
         raise BadRequest(
-            f"{request.path} holds patch labels, which --recompute does not cover.", "Check it without --recompute."
+            tr("{path} holds patch labels, which --recompute does not cover.", path=request.path),
+            tr("Check it without --recompute."),
         )
     return ModelChoice(
         clip_model=manifest.clip_model or request.clip_model,
@@ -151,9 +157,11 @@ def _told_choice(request: CheckRequest, file: FeatureFile) -> ModelChoice:
     weights = request.weights or told.get("weights", "")
     if not told.get("clip_model") or not weights:
         raise BadRequest(
-            f"{request.path} has no manifest, so it is not known how to recompute it.",
-            "Say how it was made: --trained-with clip_model=ViT-B/16 --weights FILE, and grid=..., resize=..., stage=... "
-            "where they are not 7x7 (or what the rows show), squash, post-ln_post.",
+            tr("{path} has no manifest, so it is not known how to recompute it.", path=request.path),
+            tr(
+                "Say how it was made: --trained-with clip_model=ViT-B/16 --weights FILE, and grid=..., resize=..., "
+                "stage=... where they are not 7x7 (or what the rows show), squash, post-ln_post."
+            ),
         )
     tower = find_model(told["clip_model"])
     by_tokens: dict[int, str] = {49: "7x7", 64: "8x8", tower.tokens: "native"}
@@ -175,8 +183,16 @@ def _told_choice(request: CheckRequest, file: FeatureFile) -> ModelChoice:
     wanted = made.shape(tower).row_shape
     if wanted != file.row_shape:
         raise BadRequest(
-            f"{tower.name} with --trained-with grid={made.grid} stage={made.stage} gives rows of {wanted}, {request.path} has {file.row_shape}.",
-            "The file was made in another way; look at clip_model, grid and stage.",
+            tr(
+                "{name} with --trained-with grid={grid} stage={stage} gives rows of {wanted}, {path} has {row_shape}.",
+                name=tower.name,
+                grid=made.grid,
+                stage=made.stage,
+                wanted=wanted,
+                path=request.path,
+                row_shape=file.row_shape,
+            ),
+            tr("The file was made in another way; look at clip_model, grid and stage."),
         )
     return made
 
@@ -186,28 +202,49 @@ def _choice(values: dict[str, Any]) -> ModelChoice:
     try:
         return msgspec.convert(values, ModelChoice)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"--trained-with: {error}.", "Look at `fsgr-tui extract --help` for the words.") from None
+        raise BadRequest(
+            tr("--trained-with: {error}.", error=error), tr("Look at `fsgr-tui extract --help` for the words.")
+        ) from None
 
 
 def with_recompute(report: CheckReport, status: JobStatus) -> CheckReport:
     """The report with the row of a finished recomputation."""
     result = status.result
     if not result:
-        told = status.cause.text if status.cause else f"the job {status.name} ended as {status.state}"
-        row = CheckRow("recompute", "a comparison", "none", "bad", f"Not compared: {told}")
+        told = (
+            status.cause.text
+            if status.cause
+            else tr("the job {name} ended as {state}", name=status.name, state=tr(status.state))
+        )
+        row = CheckRow(mark("recompute"), tr("a comparison"), tr("none"), "bad", tr("Not compared: {told}", told=told))
     else:
-        found = f"relative L2 {result['worst_relative_l2']:.2g}, cosine {result['least_cosine']:.6f}, largest difference {result['largest_difference']:.2g}"
-        expected = f"relative L2 below {result['limit_relative_l2']:g}, cosine above {result['limit_cosine']}"
+        found = tr(
+            "relative L2 {relative:.2g}, cosine {cosine:.6f}, largest difference {largest:.2g}",
+            relative=result["worst_relative_l2"],
+            cosine=result["least_cosine"],
+            largest=result["largest_difference"],
+        )
+        expected = tr(
+            "relative L2 below {relative:g}, cosine above {cosine}",
+            relative=result["limit_relative_l2"],
+            cosine=result["limit_cosine"],
+        )
         good = bool(result["good"])
-        how = f"{result['images']} images again in {result['precision']}"
-        detail = f"{how}." if good else f"Extracted again they differ ({how}); the worst is image {result['worst_id']}."
-        row = CheckRow("recompute", expected, found, "ok" if good else "bad", detail)
+        how = tr("{n} images again in {precision}", n=result["images"], precision=result["precision"])
+        detail = (
+            tr("{how}.", how=how)
+            if good
+            else tr(
+                "Extracted again they differ ({how}); the worst is image {worst}.", how=how, worst=result["worst_id"]
+            )
+        )
+        row = CheckRow(mark("recompute"), expected, found, "ok" if good else "bad", detail)
     rows = (*(_answered(each) if row.judgement == "ok" else each for each in report.rows), row)
     bad = [each for each in rows if each.judgement == "bad"]
     headline = faults_in_words(bad) if bad else report.headline
     if not bad and not report.good:
         seen = {each.what: each.found for each in rows}
-        headline = f"good: {report.images:,} images, {seen['shape']} {seen['dtype']}"
+        headline = tr("good: {n:,} images, {shape} {name}", n=report.images, shape=seen["shape"], name=seen["dtype"])
     return msgspec.structs.replace(report, rows=rows, good=not bad, headline=headline, recompute=dict(result) or None)
 
 
@@ -215,12 +252,12 @@ def _answered(row: CheckRow) -> CheckRow:
     """A row that asked what a recomputation has answered: features that come out again were made in that way."""
     if row.what != UNTOLD:
         return row
-    return CheckRow(row.what, row.expected, "as the recomputation shows", "ok")
+    return CheckRow(row.what, row.expected, tr("as the recomputation shows"), "ok")
 
 
 def _expected(request: CheckRequest) -> Expected:
     if request.splits and not request.image_root:
-        raise BadRequest("--split says which images of a root, and there is no root.", "Add --image-root.")
+        raise BadRequest(tr("--split says which images of a root, and there is no root."), tr("Add --image-root."))
     expected = Expected()
     if request.annotations:
         annotated = captioned_ids(Path(request.annotations))
@@ -240,7 +277,10 @@ def _identity(request: CheckRequest) -> tuple[dict[str, Any], str]:
     if request.like:
         other = manifest_at(Path(request.like))
         if other is None:
-            raise BadRequest(f"{request.like} has no manifest to compare with.", "Name a file that this program made.")
+            raise BadRequest(
+                tr("{like} has no manifest to compare with.", like=request.like),
+                tr("Name a file that this program made."),
+            )
         return other.identity(), request.like
     wanted: dict[str, Any] = {name: _as_field(name, value) for name, value in request.trained_with.items() if value}
     if "clip_model" in wanted:
@@ -252,9 +292,12 @@ def _identity(request: CheckRequest) -> tuple[dict[str, Any], str]:
     if weights := wanted.pop("weights", ""):
         require_weights(weights)
         if not Path(weights).is_file():
-            raise BadRequest(f"--trained-with weights={weights} is no file.", "A digest can only be taken of a file.")
+            raise BadRequest(
+                tr("--trained-with weights={weights} is no file.", weights=weights),
+                tr("A digest can only be taken of a file."),
+            )
         wanted["weights_sha256"] = _digest(Path(weights))
-    return wanted, "what the training uses"
+    return wanted, tr("what the training uses")
 
 
 def _as_field(name: str, text: str) -> Any:
@@ -267,7 +310,8 @@ def _as_field(name: str, text: str) -> Any:
         converted = msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(
-            f"--trained-with {name}={text}: {error}.", "Look at what the manifest of a file says."
+            tr("--trained-with {name}={text}: {error}.", name=name, text=text, error=error),
+            tr("Look at what the manifest of a file says."),
         ) from None
     return list(converted) if isinstance(converted, tuple) else converted
 

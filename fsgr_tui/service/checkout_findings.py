@@ -9,6 +9,7 @@ import msgspec
 
 from fsgr_tui.core import preflight_lab as rules
 from fsgr_tui.core.lab import Checkout, GivenFlag, plain_name
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.preflight import Finding
 from fsgr_tui.core.training import Mode
 from fsgr_tui.core.units import few
@@ -16,7 +17,7 @@ from fsgr_tui.lab.command import HDF5_FLAG, LabCommand
 from fsgr_tui.lab.model import FEATURE_KEY, ModelFacts
 from fsgr_tui.service.preflight_data import stored_tokens
 
-_DEVICE = "GPU chosen by the script"
+_DEVICE = mark("GPU chosen by the script")
 
 
 def flag_findings(checkout: Checkout, given: Sequence[GivenFlag], integrate: str) -> list[Finding]:
@@ -25,10 +26,10 @@ def flag_findings(checkout: Checkout, given: Sequence[GivenFlag], integrate: str
     return [
         msgspec.structs.replace(
             row,
-            needed="a flag that the guide's command has and the published script has not",
+            needed=tr("a flag that the guide's command has and the published script has not"),
             remedy=integrate,
         )
-        if row.what.replace("-", "_").endswith(HDF5_FLAG.replace("-", "_")) and row.verdict != "ok"
+        if row.subject.replace("-", "_") == HDF5_FLAG.replace("-", "_") and row.verdict != "ok"
         else row
         for row in rows
     ]
@@ -39,8 +40,8 @@ def lost_device(checkout: Checkout, env: Mapping[str, str], device: str) -> list
     wanted = env.get("CUDA_VISIBLE_DEVICES")
     return [
         _stop(
-            _DEVICE, f"{place} sets CUDA_VISIBLE_DEVICES to {place.text!r}; --device {device} would be lost", "the GPU that you choose",
-            f"Write os.environ.setdefault('CUDA_VISIBLE_DEVICES', {place.text!r}) there, or leave --device out.",
+            tr(_DEVICE), tr("{place} sets CUDA_VISIBLE_DEVICES to {text!r}; --device {device} would be lost", place=place, text=place.text, device=device), tr("the GPU that you choose"),
+            tr("Write os.environ.setdefault('CUDA_VISIBLE_DEVICES', {text!r}) there, or leave --device out.", text=place.text),
         )
         for place in checkout.device_lines[:1]
         if wanted not in (None, place.text)
@@ -51,8 +52,9 @@ def own_device(checkout: Checkout) -> list[Finding]:
     """The script's choice of a GPU, where no preflight looks at the GPUs."""
     return [
         Finding(
-            _DEVICE, f"{place} sets CUDA_VISIBLE_DEVICES to {place.text!r}, whatever is set outside", verdict="warn",
-            remedy="Every run goes to that GPU. os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0') there would leave the choice to you.",
+            tr(_DEVICE), tr("{place} sets CUDA_VISIBLE_DEVICES to {text!r}, whatever is set outside", place=place, text=place.text), verdict="warn",
+            remedy=tr("Every run goes to that GPU. os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0') there would leave the "
+"choice to you."),
         )
         for place in checkout.device_lines[:1]
     ]  # fmt: skip
@@ -69,13 +71,20 @@ def model_findings(
     declared = checkout.flag("--features_path")
     features = value_of(command.flags, "features-path") or (declared.default if declared else "")
     if not features:
-        needed = "the .hdf5 file" if mode == "precomputed" else "the image folder"
-        return [_stop("--features_path", "not given", needed, f"Add --features_path with {needed}.")]
+        needed = tr("the .hdf5 file") if mode == "precomputed" else tr("the image folder")
+        return [
+            _stop("--features_path", tr("not given"), needed, tr("Add --features_path with {needed}.", needed=needed))
+        ]
     rows = _pair_findings(model, command)
     if mode == "realtime":
         if features.endswith((".hdf5", ".h5")):
             rows.append(
-                _stop("--features_path", f"{features} is a feature file", "the image folder", "Use --mode precomputed.")
+                _stop(
+                    "--features_path",
+                    tr("{features} is a feature file", features=features),
+                    tr("the image folder"),
+                    tr("Use --mode precomputed."),
+                )
             )
         return rows
     if Path(features).is_dir() or not features.endswith(".hdf5"):
@@ -83,31 +92,31 @@ def model_findings(
             _stop(
                 "--features_path",
                 features,
-                "a feature file that ends in .hdf5",
-                "A folder of images is for --mode realtime.",
+                tr("a feature file that ends in .hdf5"),
+                tr("A folder of images is for --mode realtime."),
             )
         )
     if not model.reads_grids:
         rows.append(
             _stop(
-                "reading HDF5", f"no module that {checkout.script} imports asks for a key that ends in {FEATURE_KEY}", "a field that does",
+                tr("reading HDF5"), tr("no module that {script} imports asks for a key that ends in {feature_key}", script=checkout.script, feature_key=FEATURE_KEY), tr("a field that does"),
                 integrate,
             )
         )  # fmt: skip
     if model.clip_lines:
         rows.append(
             _stop(
-                "the model", "it runs CLIP itself, on pictures: " + few([f"{place} ({place.text})" for place in model.clip_lines]),
-                "a model that takes features (tokens, width)",
-                "This checkout cannot train on precomputed features without a change of its model. Use --mode realtime, or let those lines "
-                "take what the field gives.",
+                tr("the model"), tr("it runs CLIP itself, on pictures: ") + few([f"{place} ({place.text})" for place in model.clip_lines]),
+                tr("a model that takes features (tokens, width)"),
+                tr("This checkout cannot train on precomputed features without a change of its model. Use --mode realtime, "
+"or let those lines take what the field gives."),
             )
         )  # fmt: skip
     elif model.clip_choices:
         rows.append(
             Finding(
-                "the model", "it runs CLIP under a condition: " + few(model.clip_choices), "features are passed by it", "warn",
-                "Look whether that condition leaves features out.",
+                tr("the model"), tr("it runs CLIP under a condition: {places}", places=few(model.clip_choices)), tr("features are passed by it"), "warn",
+                tr("Look whether that condition leaves features out."),
             )
         )  # fmt: skip
     rows += [
@@ -123,9 +132,9 @@ def _pair_findings(model: ModelFacts, command: LabCommand) -> list[Finding]:
         return []
     return [
         _stop(
-            "evaluation", f"{few([f'{place} ({place.text})' for place in model.pair_lines])} takes a sample for a pair, and without labels the "
-            f"field gives three values ({few(model.gives_three)})", "the same number",
-            "It would end at the first evaluation. Take three there: (image_ids, images, _); or train with --return_index and --labels_path.",
+            "evaluation", tr("{value} takes a sample for a pair, and without labels the field gives three values ({gives_three})", value=few([f"{place} ({place.text})" for place in model.pair_lines]), gives_three=few(model.gives_three)), tr("the same number"),
+            tr("It would end at the first evaluation. Take three there: (image_ids, images, _); or train with "
+"--return_index and --labels_path."),
         )
     ]  # fmt: skip
 

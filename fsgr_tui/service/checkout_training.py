@@ -15,6 +15,7 @@ from fsgr_tui.core import preflight_lab as rules
 from fsgr_tui.core.coco import KARPATHY_SPLITS
 from fsgr_tui.core.errors import BadRequest, Problem
 from fsgr_tui.core.lab import GivenFlag
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.pasted import given_flags, is_cut_off
 from fsgr_tui.core.preflight import Finding, PreflightReport
 from fsgr_tui.core.training import Mode
@@ -156,12 +157,17 @@ def start(prepared: PreparedCheckout) -> RunFolder:
 def _given(words: Sequence[str]) -> tuple[GivenFlag, ...]:
     if is_cut_off(tuple(words)):
         raise BadRequest(
-            "The command was cut off: a blank or a comment follows a backslash at the end of a line.",
-            "Put comments on lines of their own; the guide's command for realtime training has one behind a backslash.",
+            tr("The command was cut off: a blank or a comment follows a backslash at the end of a line."),
+            tr(
+                "Put comments on lines of their own; the guide's command for realtime training has one behind a "
+                "backslash."
+            ),
         )
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     if stray := words[:first]:
-        raise BadRequest(f"{' '.join(stray)!r} belongs to no flag.", "Flags for the script begin with --.")
+        raise BadRequest(
+            tr("{stray!r} belongs to no flag.", stray=" ".join(stray)), tr("Flags for the script begin with --.")
+        )
     return given_flags(tuple(words))
 
 
@@ -169,8 +175,8 @@ def _mode_of(given: Sequence[GivenFlag]) -> Mode:
     features = findings.value_of(given, "features-path") or findings.value_of(given, "image-root")
     if not features:
         raise BadRequest(
-            "Neither --mode nor --features-path was given.",
-            "A feature file trains precomputed, an image folder realtime.",
+            tr("Neither --mode nor --features-path was given."),
+            tr("A feature file trains precomputed, an image folder realtime."),
         )
     return "precomputed" if features.endswith((".hdf5", ".h5")) or findings.has_flag(given, HDF5_FLAG) else "realtime"
 
@@ -186,9 +192,12 @@ def _python(named: str, root: Path, beside: Path) -> FoundPython:
     ]
     if not found:
         raise BadRequest(
-            f"No Python of the lab was found for {root}.",
-            "Name it with --python, e.g. ~/miniconda3/envs/fsgr/bin/python. Looked for: an environment in the checkout (.venv, venv, "
-            "env), a conda environment named as its environment.yml says or as the folder, and the active one.",
+            tr("No Python of the lab was found for {root}.", root=root),
+            tr(
+                "Name it with --python, e.g. ~/miniconda3/envs/fsgr/bin/python. Looked for: an environment in the "
+                "checkout (.venv, venv, env), a conda environment named as its environment.yml says or as the folder, "
+                "and the active one."
+            ),
         )
     first = found[0]
     return FoundPython(first.path.absolute(), first.why)
@@ -209,8 +218,8 @@ def _env(device: str) -> dict[str, str]:
     numbers = [part.removeprefix("cuda:") for part in device.split(",")]
     if device != "cpu" and not all(number.isdigit() for number in numbers):
         raise BadRequest(
-            f"--device {device} is none that a lab's script can be given.",
-            "Use auto, cpu, or cuda:N (several with commas).",
+            tr("--device {device} is none that a lab's script can be given.", device=device),
+            tr("Use auto, cpu, or cuda:N (several with commas)."),
         )
     return {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else ",".join(numbers)}
 

@@ -14,6 +14,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import ConvertSpec, FormatName
 from fsgr_tui.core.job import Cause, JobState, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import Dtype
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.features.convert import ConvertReport
@@ -99,7 +100,10 @@ def start(prepared: PreparedConversion) -> RunFolder:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineCannot(f"{target.parent} is not writable: {error.strerror}.", "Choose another target.") from None
+        raise MachineCannot(
+            tr("{parent} is not writable: {reason}.", parent=target.parent, reason=error.strerror),
+            tr("Choose another target."),
+        ) from None
     spec = ConvertSpec(
         source=str(prepared.source),
         target=str(target),
@@ -133,20 +137,28 @@ def _growth(survey: catalogue.Survey, dtype: Dtype | None) -> float:
 
 def _require_apart(source: Path, target: Path) -> None:
     if source == target or (source.exists() and target.exists() and source.samefile(target)):
-        raise BadRequest(f"{source} is source and target at once.", "Give the target another name.")
+        raise BadRequest(
+            tr("{source} is source and target at once.", source=source), tr("Give the target another name.")
+        )
     for inner, outer in ((source, target), (target, source)):
         if inner.is_relative_to(outer):
-            raise BadRequest(f"{inner} lies within {outer}.", "Give a target beside the source.")
+            raise BadRequest(
+                tr("{inner} lies within {outer}.", inner=inner, outer=outer), tr("Give a target beside the source.")
+            )
 
 
 def _require_free_name(target: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise BadRequest(f"{target} exists already.", "Use --overwrite to replace it at the end, or another name.")
+        raise BadRequest(
+            tr("{target} exists already.", target=target),
+            tr("Use --overwrite to replace it at the end, or another name."),
+        )
     if target.is_dir() and not catalogue.of_features_only(target):
         raise BadRequest(
-            f"{target} is a folder that holds more than features.", "Move it away, or choose another name."
+            tr("{target} is a folder that holds more than features.", target=target),
+            tr("Move it away, or choose another name."),
         )
 
 
@@ -159,22 +171,37 @@ def _require_packages(kinds: set[FormatName]) -> None:
 
 def _require_room(target: Path, kind: FormatName, need: catalogue.Need, disks: DiskSystem) -> None:
     disk = probe_disk(target.parent, disks)
-    require_writable(disk, target.parent, "Choose another target.")
+    require_writable(disk, target.parent, tr("Choose another target."))
     if isinstance(disk.inodes_free, int) and need.inodes > disk.inodes_free:
         raise MachineCannot(
-            f"Not enough inodes for {target}: {kind} needs {need.inodes:,} inodes, {disk.inodes_free:,} free on {disk.mount} ({disk.filesystem}).",
-            "Use one file instead: a target that ends in .hdf5 (or .packed.hdf5, .lmdb)."
+            tr(
+                "Not enough inodes for {target}: {kind} needs {inodes:,} inodes, {inodes_free:,} free on {mount} "
+                "({filesystem}).",
+                target=target,
+                kind=kind,
+                inodes=need.inodes,
+                inodes_free=disk.inodes_free,
+                mount=disk.mount,
+                filesystem=disk.filesystem,
+            ),
+            tr("Use one file instead: a target that ends in .hdf5 (or .packed.hdf5, .lmdb).")
             if kind in ("npz", "pt")
-            else "Delete small files there, or choose another disk.",
+            else tr("Delete small files there, or choose another disk."),
         )
     if not isinstance(disk.free_bytes, int):
         return
     reserve = reserve_bytes(need.bytes)
     if need.bytes + reserve - _left_over(target) > disk.free_bytes:
         raise MachineCannot(
-            f"Not enough space for {target}: {format_bytes(need.bytes + reserve)} are needed, {format_bytes(disk.free_bytes)} "
-            f"are free on {disk.mount} ({disk.filesystem}).",
-            "Use --dtype float16, or another disk.",
+            tr(
+                "Not enough space for {target}: {bytes} are needed, {free_bytes} are free on {mount} ({filesystem}).",
+                target=target,
+                bytes=format_bytes(need.bytes + reserve),
+                free_bytes=format_bytes(disk.free_bytes),
+                mount=disk.mount,
+                filesystem=disk.filesystem,
+            ),
+            tr("Use --dtype float16, or another disk."),
         )
 
 

@@ -149,7 +149,7 @@ def _disk_words(disk: Disk) -> str:
     if not disk.writable and not disk.silence:
         place = tr("{place}, NOT WRITABLE", place=place)
     quota = (
-        disk.quota_bytes.reason
+        disk.quota_bytes.why
         if isinstance(disk.quota_bytes, Unknown)
         else tr("quota leaves {free}", free=format_bytes(disk.quota_bytes))
     )
@@ -165,7 +165,7 @@ def _login_rows(session: LoginSession) -> list[Reading]:
     if session.kills is False:
         return [Reading(tr("log-out"), tr("jobs go on after it ({source})", source=session.source))]
     found = (
-        tr("not known whether jobs go on: {reason}", reason=session.kills.reason)
+        tr("not known whether jobs go on: {reason}", reason=session.kills.why)
         if isinstance(session.kills, Unknown)
         else tr("ends all processes: KillUserProcesses ({source})", source=session.source)
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice, TextEmbedSpec
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.service.model_choice import for_child, require_packages, require_weights
@@ -33,12 +34,17 @@ def start(
     child_model = for_child(model)
     require_weights(model.weights)
     if not Path(classes).is_file():
-        raise BadRequest(f"There is no file {classes}.", "Look at --classes.")
+        raise BadRequest(tr("There is no file {classes}.", classes=classes), tr("Look at --classes."))
     if Path(output).exists() and not overwrite:
-        raise BadRequest(f"{output} exists already.", "Use --overwrite to replace it, or another --output.")
+        raise BadRequest(
+            tr("{output} exists already.", output=output), tr("Use --overwrite to replace it, or another --output.")
+        )
     for template in templates:
         if "{}" not in template:
-            raise BadRequest(f"--template {template!r} has no place for the name.", "Write it like 'a photo of a {}.'.")
+            raise BadRequest(
+                tr("--template {template!r} has no place for the name.", template=template),
+                tr("Write it like 'a photo of a {}.'."),
+            )
     run = new_run("text-embed")
     spec = TextEmbedSpec(
         model=child_model,

@@ -10,6 +10,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.lab import Checkout
+from fsgr_tui.core.language import tr, trn
 from fsgr_tui.lab import applying
 from fsgr_tui.lab.integration import FileChange, needed_changes
 from fsgr_tui.lab.model import ModelFacts, read_model
@@ -58,7 +59,7 @@ def plan(root: Path, script: str = "") -> Planned:
         BadRequest: it is no checkout, or a file of it is not as expected.
     """
     if not root.is_dir():
-        raise BadRequest(f"There is no checkout {root}.", "Name the folder with the training script.")
+        raise BadRequest(tr("There is no checkout {root}.", root=root), tr("Name the folder with the training script."))
     checkout, trees = read_checkout(root, script)
     changes = tuple(needed_changes(root, Path(checkout.script), trees))
     document = Integration(
@@ -102,10 +103,18 @@ def undo(root: Path) -> Integration:
         script="",
         state="undone",
         files=tuple(
-            FileDiff(row.path, "taken away" if row.before is None else "as it was before", "") for row in files
+            FileDiff(row.path, tr("taken away") if row.before is None else tr("as it was before"), "") for row in files
         ),
         backup=str(backup),
-        remarks=(f"{left} earlier integration{'s' if left > 1 else ''} can be taken back too.",) if left else (),
+        remarks=(
+            trn(
+                "{count} earlier integration can be taken back too.",
+                "{count} earlier integrations can be taken back too.",
+                left,
+            ),
+        )
+        if left
+        else (),
     )
 
 
@@ -123,16 +132,28 @@ def read_checkout(root: Path, script: str = "") -> tuple[Checkout, Mapping[Path,
 
 def _remarks(checkout: Checkout, model: ModelFacts) -> list[str]:
     remarks = [
-        f"{place}: the model runs CLIP itself ({place.text}). It trains on precomputed features only after a change "
-        "there, which is the lab's to make."
+        tr(
+            "{place}: the model runs CLIP itself ({text}). It trains on precomputed features only after a change "
+            "there, which is the lab's to make.",
+            place=place,
+            text=place.text,
+        )
         for place in model.clip_lines
     ]
     remarks += [
-        f"{place}: {place.text} fixes a grid of 14x14: extract with --grid native (196 tokens), or change it."
+        tr(
+            "{place}: {text} fixes a grid of 14x14: extract with --grid native (196 tokens), or change it.",
+            place=place,
+            text=place.text,
+        )
         for place in checkout.grid_lines
     ]
     remarks += [
-        f"{place}: the field gives out random numbers for images ({place.text}); zeros are safer."
+        tr(
+            "{place}: the field gives out random numbers for images ({text}); zeros are safer.",
+            place=place,
+            text=place.text,
+        )
         for place in model.random_lines
     ]
     return remarks

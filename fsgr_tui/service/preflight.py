@@ -16,6 +16,7 @@ from fsgr_tui.core import coco
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.extraction import ModelChoice
 from fsgr_tui.core.lab import CachedWeights, Interpreter, Java, LoginSession, TorchBuild
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Disk, GpuReport, Host
 from fsgr_tui.core.preflight import (
     Finding,
@@ -110,8 +111,8 @@ def preflight_train(request: TrainRequest, probes: Probes = LOCAL) -> PreflightR
         rows += _refusals(
             rows,
             (
-                ("packages", lambda: require_packages("train", packages)),
-                ("request", lambda: training.prepare(request)),
+                (tr("packages"), lambda: require_packages("train", packages)),
+                (tr("request"), lambda: training.prepare(request)),
             ),
         )
         rows += gpu_findings(*computing.result(), device=spec.device, needs_gpu=False)
@@ -140,7 +141,7 @@ def run_folder_findings(probes: Probes) -> list[Finding]:
     """Whether the job can keep its log; silent when it can."""
     return [
         row
-        for row in disk_findings(probes.disk(runs_dir()), _RUN_FOLDER_BYTES, 10, "run folders")
+        for row in disk_findings(probes.disk(runs_dir()), _RUN_FOLDER_BYTES, 10, tr("run folders"))
         if row.verdict == "stop"
     ]
 
@@ -151,22 +152,30 @@ def _request_findings(request: extraction.ExtractRequest, probes: Probes) -> lis
         prepared = extraction.prepare(request)
     except Problem as problem:
         questions = (
-            ("model", lambda: request.model.shape(find_model(request.model.clip_model))),
-            ("images", lambda: _select(request)),
-            ("packages", lambda: require_packages("extract")),
-            ("output", lambda: _judge_output(request)),
+            (tr("model"), lambda: request.model.shape(find_model(request.model.clip_model))),
+            (tr("images"), lambda: _select(request)),
+            (tr("packages"), lambda: require_packages("extract")),
+            (tr("output"), lambda: _judge_output(request)),
         )
         rows = _refusals((), questions)
-        rows += _refusals(rows, [("request", lambda: extraction.prepare(request))])
+        rows += _refusals(rows, [(tr("request"), lambda: extraction.prepare(request))])
         return rows + _disk_after_refusal(request, problem, probes)
     rows = [
-        Finding("request", f"{len(prepared.images):,} images, {prepared.shape.words} each, into {prepared.output}"),
-        *(Finding("note", notice) for notice in prepared.notices),
+        Finding(
+            tr("request"),
+            tr(
+                "{n:,} images, {words} each, into {output}",
+                n=len(prepared.images),
+                words=prepared.shape.words,
+                output=prepared.output,
+            ),
+        ),
+        *(Finding(tr("note"), notice) for notice in prepared.notices),
     ]
     root = Path(request.image_root)
     facts = [probe_split(root, name) for name in coco.split_names(request.splits)]
     rows += image_findings(facts, empty_images(root, request.splits))
-    return rows + disk_findings(probes.disk(prepared.output.parent), prepared.need_bytes, 2, "the features")
+    return rows + disk_findings(probes.disk(prepared.output.parent), prepared.need_bytes, 2, tr("the features"))
 
 
 def _select(request: extraction.ExtractRequest) -> tuple[Image, ...]:
@@ -201,7 +210,7 @@ def _disk_after_refusal(request: extraction.ExtractRequest, refusal: Problem, pr
     except Problem:
         return []
     disk = probes.disk(Path(request.output).parent)
-    rows = disk_findings(disk, shape.file_bytes(count) + temporary_bytes(count), 2, "the features")
+    rows = disk_findings(disk, shape.file_bytes(count) + temporary_bytes(count), 2, tr("the features"))
     # The refusal itself may be about this disk, and would be told twice.
     return [row for row in rows if row.verdict != "stop" or str(disk.mount) not in refusal.what]
 
@@ -221,7 +230,7 @@ def _refusals(known: Sequence[Finding], questions: Iterable[tuple[str, Callable[
 
 def _same_thing(row: Finding, problem: Problem) -> bool:
     """Whether a stop is about the file or folder that a refusal names, in one piece or as folder and name."""
-    subject = Path(row.what.rpartition(" ")[2])
+    subject = Path(row.subject)
     return len(subject.parts) > 1 and str(subject.parent) in problem.what and subject.name in problem.what
 
 
@@ -229,7 +238,7 @@ def _gpus_and_torch(probes: Probes) -> tuple[GpuReport, TorchBuild | Unknown]:
     """The GPUs, and what this Python's torch makes of them; it is not imported where there is nothing to see."""
     report = probes.gpus()
     if report.status != "ok":
-        return report, Unknown("no GPU to be seen")
+        return report, Unknown(tr("no GPU to be seen"))
     try:
         return report, probes.interpreter(sys.executable, ("torch",)).torch
     except Problem as problem:

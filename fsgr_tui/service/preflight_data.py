@@ -11,6 +11,7 @@ import numpy as np
 from fsgr_tui.core import coco, preflight_lab
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import IdFile
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.preflight import Finding, coverage_finding, from_problem, image_findings
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.features.annotations import captioned_images
@@ -41,9 +42,13 @@ def caption_findings(path: Path) -> Annotated:
     try:
         captions = read_captions(path)
     except Problem as problem:
-        return Annotated([from_problem(f"captions {path}", problem)], None, frozenset())
-    found = [Finding(f"captions {path}", f"{len(captions.image_ids):,} images ({captions.kind})")]
-    found += [Finding(f"captions {path}", notice) for notice in captions.notices]
+        return Annotated([from_problem(tr("captions {path}", path=path), problem, str(path))], None, frozenset())
+    found = [
+        Finding(
+            tr("captions {path}", path=path), tr("{n:,} images ({kind})", n=len(captions.image_ids), kind=captions.kind)
+        )
+    ]
+    found += [Finding(tr("captions {path}", path=path), notice) for notice in captions.notices]
     return Annotated(found, captions.image_ids or None, frozenset())
 
 
@@ -51,11 +56,13 @@ def annotation_findings(folder: Path) -> Annotated:
     """M2's folder, which the field's code reads: the two caption files and the four id files, each for itself."""
     if not folder.is_dir():
         absent = Finding(
-            "annotations",
-            f"{folder} is not a folder" if folder.exists() else f"{folder} is not there",
-            "a folder of M2-style annotations",
+            tr("annotations"),
+            tr("{folder} is not a folder", folder=folder)
+            if folder.exists()
+            else tr("{folder} is not there", folder=folder),
+            tr("a folder of M2-style annotations"),
             "stop",
-            "Name the folder with captions_train2014.json and the id files.",
+            tr("Name the folder with captions_train2014.json and the id files."),
             "request",
         )
         return Annotated([absent], None, frozenset())
@@ -63,10 +70,11 @@ def annotation_findings(folder: Path) -> Annotated:
     rows = [
         Finding(
             str(folder / name),
-            "not there",
-            "one of M2's six annotation files",
+            tr("not there"),
+            tr("one of M2's six annotation files"),
             "stop",
-            "Take it from M2 Transformer's annotations.",
+            tr("Take it from M2 Transformer's annotations."),
+            subject=str(folder / name),
         )
         for name in missing
     ]
@@ -77,10 +85,13 @@ def annotation_findings(folder: Path) -> Annotated:
         try:
             captions = captioned_images(folder / name)
         except Problem as problem:
-            rows.append(from_problem(str(folder / name), problem))
+            rows.append(from_problem(str(folder / name), problem, str(folder / name)))
             continue
         rows.append(
-            Finding(str(folder / name), f"{len(captions):,} captions of {len(set(captions.values())):,} images")
+            Finding(
+                str(folder / name),
+                tr("{n:,} captions of {total:,} images", n=len(captions), total=len(set(captions.values()))),
+            )
         )
         image_of |= captions
     images = frozenset(image_of.values())
@@ -95,13 +106,13 @@ def annotation_findings(folder: Path) -> Annotated:
 def feature_findings(path: Path, annotated: Annotated) -> list[Finding]:
     """The check of a feature file, and every annotated image that it has no features of."""
     try:
-        report = check_file(path, Expected(annotated.image_ids, "the annotations", annotated.annotation_ids))
+        report = check_file(path, Expected(annotated.image_ids, tr("the annotations"), annotated.annotation_ids))
         ids = set(FeatureFile(path).ids.tolist())
     except Problem as problem:
-        return [from_problem(f"features {path}", problem)]
+        return [from_problem(tr("features {path}", path=path), problem, str(path))]
     rows = [
         Finding(
-            f"features {path}: {row.what}",
+            tr("features {path}: {what}", path=path, what=row.label),
             row.detail or row.found,
             row.expected,
             "stop" if row.judgement == "bad" else "warn",
@@ -110,13 +121,22 @@ def feature_findings(path: Path, annotated: Annotated) -> list[Finding]:
         for row in report.rows
         if row.judgement != "ok" and row.what not in ("missing ids", "extra ids")
     ]
-    rows.append(Finding(f"features {path}", report.headline if report.good else f"{report.images:,} images"))
+    rows.append(
+        Finding(
+            tr("features {path}", path=path),
+            report.headline if report.good else tr("{images:,} images", images=report.images),
+        )
+    )
     if annotated.image_ids is not None:
         missing = sorted(annotated.image_ids - ids)
-        remedy = (
+        remedy = tr(
             "Extract them too (--resume); the Karpathy split needs --split karpathy: train2014 and val2014 in one file."
         )
-        rows.append(coverage_finding(f"features of all images in {path}", missing, len(annotated.image_ids), remedy))
+        rows.append(
+            coverage_finding(
+                tr("features of all images in {path}", path=path), missing, len(annotated.image_ids), remedy
+            )
+        )
     return rows
 
 
@@ -134,16 +154,16 @@ def realtime_findings(image_root: str, splits: Sequence[str], annotated: Annotat
     try:
         images = select_images(image_root, splits)
     except Problem as problem:
-        return [from_problem(f"images {image_root}", problem)]
+        return [from_problem(tr("images {path}", path=image_root), problem, str(image_root))]
     rows = image_findings((), empty_images(Path(image_root), splits))
     if annotated.image_ids is not None:
         missing = sorted(annotated.image_ids - {image.id for image in images})
         rows.append(
             coverage_finding(
-                f"images in {image_root}",
+                tr("images in {image_root}", image_root=image_root),
                 missing,
                 len(annotated.image_ids),
-                "Unpack all splits that the annotations use.",
+                tr("Unpack all splits that the annotations use."),
             )
         )
     return rows
@@ -157,7 +177,7 @@ def weights_findings(weights: str) -> list[Finding]:
             return []
         return [preflight_lab.weights_finding(weights, read_saved(Path(weights)))]
     except Problem as problem:
-        return [from_problem(f"CLIP weights {weights}", problem)]
+        return [from_problem(tr("CLIP weights {path}", path=weights), problem, str(weights))]
 
 
 def is_tag(weights: str) -> bool:
@@ -177,10 +197,10 @@ def _id_file(path: Path, image_of: dict[int, int], images: frozenset[int]) -> tu
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        return IdFile(str(path), Unknown(f"it cannot be read as a plain NumPy array ({error})")), set()
+        return IdFile(str(path), Unknown(tr("it cannot be read as a plain NumPy array ({error})", error=error))), set()
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.size == 0:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive of several arrays"
-        return IdFile(str(path), Unknown(f"it holds {found}")), set()
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else tr("an archive of several arrays")
+        return IdFile(str(path), Unknown(tr("it holds {found}", found=found))), set()
     ids = array.ravel().tolist()
     strangers = [number for number in ids if number not in image_of]
     return (

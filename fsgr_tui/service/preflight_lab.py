@@ -15,6 +15,7 @@ from fsgr_tui.core import preflight_lab as rules
 from fsgr_tui.core import preflight_runtime as runtime
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.lab import Checkout, GivenFlag, Interpreter, SavedFile, TorchBuild
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import GpuReport
 from fsgr_tui.core.memory import largest_batch, precomputed_bytes, realtime_bytes
 from fsgr_tui.core.preflight import (
@@ -97,7 +98,7 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
         try:
             checkout = probe_checkout(root, request.script)
         except Problem as problem:
-            checkout, rows = Checkout(request.repo, ""), [from_problem("checkout", problem)]
+            checkout, rows = Checkout(request.repo, ""), [from_problem(tr("checkout"), problem)]
         else:
             rows = _source_findings(checkout, request)
         python = pool.submit(_interpreter, request.python, checkout, probes) if request.python else None
@@ -110,7 +111,10 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
         rows += runtime.java_findings(java.result(), checkout, _locale(), (str(root.absolute()),))
         rows += rules.device_findings(checkout, gpus.result(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         rows += _gpu_findings(
-            request, checkout, gpus.result(), asked.torch if isinstance(asked, Interpreter) else Unknown("not asked")
+            request,
+            checkout,
+            gpus.result(),
+            asked.torch if isinstance(asked, Interpreter) else Unknown(tr("not asked")),
         )
         workers = request.value("workers", checkout)
         host = probes.host()
@@ -118,7 +122,7 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
         if workers.isdigit():
             rows += worker_findings(int(workers), host.cpus)
         folder = next((root / name for name in _CHECKPOINTS if (root / name).is_dir()), root)
-        rows += disk_findings(probes.disk(folder), NAMED_CHECKPOINTS * CHECKPOINT_BYTES, 20, "checkpoints")
+        rows += disk_findings(probes.disk(folder), NAMED_CHECKPOINTS * CHECKPOINT_BYTES, 20, tr("checkpoints"))
         rows += run_folder_findings(probes) + login_findings(login.result())
     return PreflightReport.of("train", rows)
 
@@ -126,7 +130,10 @@ def preflight_lab(request: LabRequest, probes: Probes = LOCAL) -> PreflightRepor
 def _source_findings(checkout: Checkout, request: LabRequest) -> list[Finding]:
     features = request.value("features-path", checkout)
     return [
-        Finding("checkout", f"{checkout.root}: {checkout.script}, {len(checkout.flags)} flags"),
+        Finding(
+            tr("checkout"),
+            tr("{root}: {script}, {n} flags", root=checkout.root, script=checkout.script, n=len(checkout.flags)),
+        ),
         *rules.flag_findings(checkout, request.given),
         *rules.needed_flag_findings(checkout, request.given),
         *rules.return_index_findings(request.given),
@@ -153,9 +160,17 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
         if path.is_dir():
             rows += realtime_findings(str(path), request.splits, annotated)
         elif not path.exists() and path.suffix not in (".hdf5", ".h5"):
-            needed = "the image folder, or a feature file that ends in .hdf5"
+            needed = tr("the image folder, or a feature file that ends in .hdf5")
             rows.append(
-                Finding(f"images {features}", "not there", needed, "stop", "Look at --features_path.", "request")
+                Finding(
+                    tr("images {path}", path=features),
+                    tr("not there"),
+                    needed,
+                    "stop",
+                    tr("Look at --features_path."),
+                    "request",
+                    subject=features,
+                )
             )
         else:
             rows += feature_findings(path, annotated)
@@ -167,7 +182,7 @@ def _data_findings(request: LabRequest, checkout: Checkout) -> list[Finding]:
     if embeddings:
         saved = _saved(_located(embeddings, root))
         rows.append(
-            from_problem(f"text embeddings {embeddings}", saved)
+            from_problem(tr("text embeddings {path}", path=embeddings), saved, str(embeddings))
             if isinstance(saved, Problem)
             else rules.embedding_finding(embeddings, saved, largest)
         )
@@ -184,19 +199,21 @@ def _label_findings(path: Path, annotated: Annotated) -> tuple[list[Finding], in
         ids = file.ids.tolist()
         sample = file.read(ids[:: max(1, len(ids) // _SAMPLE_LABELS)])
     except Problem as problem:
-        return [from_problem(f"patch labels {path}", problem)], None
+        return [from_problem(tr("patch labels {path}", path=path), problem, str(path))], None
     good = file.row_shape == (rules.FIELD_TOKENS,) and np.issubdtype(sample.dtype, np.integer)
     rows = [
         Finding(
-            f"patch labels {path}", f"{' x '.join(map(str, file.row_shape))} {file.dtype.name} per image", f"{rules.FIELD_TOKENS} class indices",
-            "ok" if good else "stop", "" if good else "Make them with `fsgr-tui extract --labels --classes FILE`.",
+            tr("patch labels {path}", path=path), tr("{shape} {name} per image", shape=" x ".join(map(str, file.row_shape)), name=file.dtype.name), tr("{n} class indices", n=rules.FIELD_TOKENS),
+            "ok" if good else "stop", "" if good else tr("Make them with `fsgr-tui extract --labels --classes FILE`."), subject=str(path),
         )
     ]  # fmt: skip
     if annotated.image_ids is not None:
         missing = sorted(annotated.image_ids - set(ids))
-        remedy = "Extract labels of the same splits: fsgr-tui extract --labels --resume."
+        remedy = tr("Extract labels of the same splits: fsgr-tui extract --labels --resume.")
         rows.append(
-            coverage_finding(f"patch labels of all images in {path}", missing, len(annotated.image_ids), remedy)
+            coverage_finding(
+                tr("patch labels of all images in {path}", path=path), missing, len(annotated.image_ids), remedy
+            )
         )
     return rows, int(sample.max()) if good else None
 
@@ -211,21 +228,23 @@ def _vocabulary_findings(request: LabRequest, checkout: Checkout) -> Iterator[Fi
     if named:
         saved = _saved(_located(named, root))
         if isinstance(saved, Problem):
-            yield from_problem(f"vocabulary {named}", saved)
+            yield from_problem(tr("vocabulary {path}", path=named), saved, str(named))
         else:
             words = max(
                 (size for name, size in saved.lists.items() if name.rpartition(".")[2] in ("itos", "stoi")),
                 default=None,
             )
             yield Finding(
-                f"vocabulary {named}",
-                f"{words:,} words" if words else f"a {saved.kind} without a list of words",
+                tr("vocabulary {path}", path=named),
+                tr("{words:,} words", words=words)
+                if words
+                else tr("a {kind} without a list of words", kind=saved.kind),
                 verdict="ok" if words else "warn",
             )
     if checkpoint:
         table = _saved(_located(checkpoint, root))
         if isinstance(table, Problem):
-            yield from_problem(f"checkpoint {checkpoint}", table)
+            yield from_problem(tr("checkpoint {path}", path=checkpoint), table, str(checkpoint))
     if words and isinstance(table, SavedFile):
         yield from rules.vocabulary_finding(named, words, checkpoint, table)
 
@@ -263,7 +282,7 @@ def _gpu_findings(
     try:
         tower: Tower = find_model(request.value("pre-name", checkout) or request.clip_model)
     except Problem as problem:
-        return [from_problem("CLIP model", problem), *gpu_findings(report, torch, device="cuda", needs_gpu=True)]
+        return [from_problem(tr("CLIP model"), problem), *gpu_findings(report, torch, device="cuda", needs_gpu=True)]
     size = request.value("batch-size", checkout)
     if not size.isdigit() or not int(size):
         return gpu_findings(report, torch, device="cuda", needs_gpu=True)
@@ -271,9 +290,11 @@ def _gpu_findings(
     # On images the script keeps CLIP with its adapters in every step.
     realtime = not request.value("features-path", checkout).endswith((".hdf5", ".h5"))
     need = realtime_bytes(tower, batch) if realtime else precomputed_bytes(batch)
-    free = report.gpus[0].memory_free_bytes if report.gpus else Unknown("no GPU")
+    free = report.gpus[0].memory_free_bytes if report.gpus else Unknown(tr("no GPU"))
     fitting = largest_batch(tower, free, realtime=realtime) if isinstance(free, int) else 0
     advice = (
-        f"Use --batch_size {fitting} or less, or a GPU with more memory." if fitting else "Take a GPU with more memory."
+        tr("Use --batch_size {fitting} or less, or a GPU with more memory.", fitting=fitting)
+        if fitting
+        else tr("Take a GPU with more memory.")
     )
     return gpu_findings(report, torch, device="cuda", needs_gpu=True, need=need, advice=advice)

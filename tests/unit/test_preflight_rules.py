@@ -451,8 +451,8 @@ def test_copies_and_unreadable_sources_are_warnings():
 # -- the lab's Python and Java ----------------------------------------------------------------------------------------
 
 
-def lab_python(*absent: str, torch: TorchBuild | Unknown = TORCH, **packages: str) -> Interpreter:
-    return Interpreter("env/bin/python", "3.8.19", packages, absent, torch)
+def lab_python(*absent: str, torch: TorchBuild | Unknown = TORCH, late: bool = False, **packages: str) -> Interpreter:
+    return Interpreter("env/bin/python", "3.8.19", packages, absent, torch, late)
 
 
 def test_a_package_that_the_checkout_imports_and_the_python_lacks_is_named():
@@ -474,10 +474,11 @@ def test_a_python_without_torch_is_the_wrong_one():
 
 
 @pytest.mark.parametrize(
-    ("reason", "verdict"), [("no answer within 60 s", "warn"), ("OSError: libcudart.so.11.0", "stop")]
+    ("reason", "late", "verdict"),
+    [("no answer within 60 s", True, "warn"), ("OSError: libcudart.so.11.0", False, "stop")],
 )
-def test_a_torch_that_was_too_slow_to_answer_is_unknown_and_one_that_fails_stops(reason, verdict):
-    findings = interpreter_findings(lab_python(torch=Unknown(reason)), Checkout("lab", "train.py"))
+def test_a_torch_that_was_too_slow_to_answer_is_unknown_and_one_that_fails_stops(reason, late, verdict):
+    findings = interpreter_findings(lab_python(torch=Unknown(reason), late=late), Checkout("lab", "train.py"))
     assert (findings[0].verdict, reason in findings[0].found) == (verdict, True)
 
 

@@ -51,6 +51,7 @@ def test_a_torch_that_hangs_hides_nothing_else(tmp_path):
     told = probe_interpreter(str(python), ("torch",), deadline_s=0.5)
     assert time.perf_counter() - start < 5
     assert (told.packages, told.torch) == ({"torch": "1.13.1"}, Unknown("no answer within 0.5 s"))
+    assert told.late
 
 
 def test_a_torch_that_cannot_be_imported_is_told_in_its_words(tmp_path):
