@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 
 from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.core.event import EventReader, Phase, Progress
+from fsgr_tui.core.event import EventReader, Kept, Phase, Progress
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder, all_runs
 from fsgr_tui.tui.seen import JobCourse, JobsSeen
@@ -51,7 +51,8 @@ class RunWatch:
             self._rates.clear()
             self._log_stamp, self._log, self._heard = (0, 0), (), None
         for event in self._events.new():
-            self._heard = max(event.at, self._heard or 0.0)
+            if not isinstance(event, Kept):
+                self._heard = max(event.at, self._heard or 0.0)
             match event:
                 case Phase():
                     self._rates.clear()

@@ -10,6 +10,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import ScreenResume
 from textual.message import Message
 
 from fsgr_tui.core.errors import FoundFaults, Problem
@@ -121,7 +122,7 @@ class FeaturesPlace(Place):
         self._draw()
         self._begin(self._wanted)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:  # noqa: ARG002 - Textual hands it over
         """Files may have come or gone."""
         self.action_list_again()
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import ScreenResume
 from textual.message import Message
 
 from fsgr_tui.core.errors import Problem
@@ -92,7 +93,7 @@ class JobsPlace(Place):
         self._draw()
         self.set_interval(CLOCK_S, self._tick)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:  # noqa: ARG002 - Textual hands it over
         """Draw what was told while another place was in front."""
         self._draw()
 
