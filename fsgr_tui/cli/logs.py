@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import click
 
+from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.folder import find_run
 
 _BLOCK_BYTES = 1 << 16
@@ -144,7 +145,14 @@ def command(job: str, follow: bool, lines: int | None, events: bool, attempt: in
     if attempt is not None and attempt != run.read_status().attempt:
         path = run.folder / f"attempt-{attempt}" / path.name
         if not path.exists():
-            raise click.BadParameter(f"{run.name} has no attempt {attempt}; it has {run.read_status().attempt}.")
+            raise click.BadParameter(
+                tr(
+                    "{name} has no attempt {attempt}; it has {attempts}.",
+                    name=run.name,
+                    attempt=attempt,
+                    attempts=run.read_status().attempt,
+                )
+            )
     copy = LogCopy(path, sys.stdout.buffer, terminal=sys.stdout.isatty())
     if lines is not None:
         copy.skip_to_last(lines)
