@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from fsgr_tui.core.extraction import ModelChoice, Precision
 from fsgr_tui.core.tower import Dtype, Grid, Stage
 from fsgr_tui.tui.intent_form import number, path, words
-from fsgr_tui.tui.run_fields import OVERWRITE, RESUME
+from fsgr_tui.tui.run_fields import OVERWRITE, RESUME, require_filled
 
 if TYPE_CHECKING:
     from fsgr_tui.service.extraction import ExtractRequest
@@ -25,7 +25,7 @@ def request_for(texts: dict[str, str]) -> ExtractRequest:
     """The request.
 
     Raises:
-        BadField: a number is none.
+        BadField: a number is none, or something is left empty.
     """
     # They load h5py; the command line does without.
     from fsgr_tui.service.extraction import ExtractRequest
@@ -55,7 +55,12 @@ def request_for(texts: dict[str, str]) -> ExtractRequest:
 
 
 def command_line(texts: dict[str, str]) -> tuple[str, ...]:
-    """The command that does the same; it can be shown before the texts make sense."""
+    """The command that does the same; it may be refused later.
+
+    Raises:
+        BadField: something is left empty.
+    """
+    require_filled(texts, ("image_root", "splits", "output", "clip_model", "weights"))
     argv = ["fsgr-tui", "extract", "--image-root", path(texts["image_root"])]
     for split in words(texts["splits"]):
         argv += ["--split", split]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from fsgr_tui.core import coco
 from fsgr_tui.core.extraction import PRECISIONS
-from fsgr_tui.core.language import mark
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.planner import feature_path
 from fsgr_tui.core.tower import DTYPES, GRIDS, canonical_name
 from fsgr_tui.service.training_request import request_for_plan
-from fsgr_tui.tui.intent_form import NO, YES, words
+from fsgr_tui.tui.intent_form import NO, YES, BadField, words
 from fsgr_tui.tui.widgets.form import Field
 
 EXTRACT, PRECOMPUTED, REALTIME = mark("extract"), mark("train precomputed"), mark("train realtime")
@@ -88,6 +89,18 @@ def shown_fields(texts: dict[str, str]) -> tuple[Field, ...]:
         return name not in asked or texts[name] == value
 
     return tuple(line.field for line in of_kind if holds(*line.only))
+
+
+def require_filled(texts: dict[str, str], names: Iterable[str]) -> None:
+    """Refuse fields without which there is no command.
+
+    Raises:
+        BadField: one is empty.
+    """
+    shown = {field.name for field in shown_fields(texts)}
+    for name in names:
+        if name in shown and not texts[name].strip():
+            raise BadField(name, tr("This field is empty."), tr("Fill it in; ^r takes all of them from the plan."))
 
 
 def texts_for(plan: Plan, features_dir: str, workers: int) -> dict[str, str]:

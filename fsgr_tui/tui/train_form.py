@@ -13,21 +13,20 @@ from fsgr_tui.core.tower import Grid
 from fsgr_tui.core.training import Adapters, SelfCritical, TrainSpec
 from fsgr_tui.service.training_request import TrainRequest, command_line
 from fsgr_tui.tui.intent_form import YES, BadField, number, path, words
-from fsgr_tui.tui.run_fields import OVERWRITE, PIXELS, REALTIME, RESUME
+from fsgr_tui.tui.run_fields import OVERWRITE, PIXELS, REALTIME, RESUME, require_filled
+
+_NEEDED = ("pixels", "image_root", "features", "annotations", "clip_model", "weights", "exp_name", "checkpoints")
 
 
 def request_for(texts: dict[str, str]) -> TrainRequest:
     """The request, with the command line that does the same.
 
     Raises:
-        BadField: a number is none.
+        BadField: a number is none, or something is left empty.
     """
     realtime = texts["what"] == REALTIME
     cached = realtime and texts["pictures"] == PIXELS
-    if cached and not path(texts["pixels"]):
-        raise BadField(
-            "pixels", tr("Which pixel cache?"), tr("Extract one with the stage pixels, or train from images.")
-        )
+    require_filled(texts, _NEEDED)
     batch = "realtime_batch" if realtime else "precomputed_batch"
     spec = TrainSpec(
         mode="realtime" if realtime else "precomputed",

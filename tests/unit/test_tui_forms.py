@@ -170,6 +170,7 @@ def test_a_wrapped_command_is_read_by_a_shell_as_the_same_words(cells):
     assert tuple(shlex.split(text.replace("\\\n", ""))) == argv
     read = subprocess.run(["sh", "-c", f"printf '%s\\n' {text}"], capture_output=True, check=True)
     assert tuple(read.stdout.decode().splitlines()) == argv
+    assert ("--image-root \\\n" in text) == (cells < 78)
 
 
 def test_a_home_folder_is_expanded_as_a_shell_would(monkeypatch):
@@ -189,7 +190,6 @@ def images(tmp_path):
     ("changes", "field"),
     [
         ({"image_root": "/nowhere"}, "image_root"),
-        ({"splits": ""}, "splits"),
         ({"splits": "tran2014"}, "splits"),
         ({"clip_model": "ViT-Z-99"}, "clip_model"),
         ({"clip_model": "ViT-B-32", "grid": "8x8"}, "grid"),
@@ -203,6 +203,17 @@ def test_a_real_fault_of_the_service_finds_its_field(images, tmp_path, changes, 
     with pytest.raises(Problem) as caught:
         extraction.prepare(order_for(texts).request)
     assert field_at(texts, caught) == field
+
+
+@pytest.mark.parametrize("what", [EXTRACT, PRECOMPUTED, REALTIME])
+def test_an_empty_field_that_is_needed_is_said_to_be_empty(what):
+    texts = {**TEXTS, "what": what}
+    may_be_empty = {"ids", "ids_annotations", "adapters", "max_steps", *(["splits"] if what == REALTIME else [])}
+    for field in shown_fields(texts):
+        if not field.values and field.name not in may_be_empty:
+            with pytest.raises(BadField) as caught:
+                order_for({**texts, field.name: " "})
+            assert caught.value.name == field.name
 
 
 def test_an_output_that_is_a_folder_is_a_fault_of_the_output(images, tmp_path):
@@ -332,10 +343,8 @@ def annotated(tmp_path):
         ({"exp_name": "a/b"}, "exp_name"),
         ({"precomputed_batch": "7", "processes": "2"}, "precomputed_batch"),
         ({"features": "/nowhere/f.hdf5"}, "features"),
-        ({"features": ""}, "features"),
         ({"checkpoints": "{captions}"}, "checkpoints"),
         ({"train_existing": "resume"}, "train_existing"),
-        ({"what": REALTIME, "image_root": ""}, "image_root"),
         ({"what": REALTIME, "image_root": "{root}"}, "image_root"),
         ({"what": REALTIME, "clip_model": "ViT-Z-99"}, "clip_model"),
         ({"what": REALTIME, "weights": "/nowhere/w.pt"}, "weights"),

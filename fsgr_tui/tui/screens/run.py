@@ -148,8 +148,8 @@ class RunPlace(Place):
 
     def on_mount(self) -> None:
         """Fill the form."""
-        self.query_one(f"#{FINDINGS}").border_title = tr("Preflight")
-        self.query_one(f"#{QUEUE}").border_title = tr("Queue")
+        self.query_one(f"#{FINDINGS}").border_title = Text.assemble(" ", tr("Preflight"), " ")
+        self.query_one(f"#{QUEUE}").border_title = Text.assemble(" ", tr("Queue"), " ")
         self._say_queue()
         self._forget_findings()
         if self._plan is not None:
@@ -204,7 +204,7 @@ class RunPlace(Place):
 
     def on_form_entered(self) -> None:
         """Enter goes on to the next field; starting takes a key of its own."""
-        self.focus_next()
+        self.query_one(Form).action_step(1)
 
     def action_go_in(self, step: int) -> None:
         """Back to the field that was left; else on to the next one, or the one before."""

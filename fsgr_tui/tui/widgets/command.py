@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -19,16 +19,38 @@ _INDENT, _GOES_ON = "  ", " \\"
 
 
 def wrapped(argv: Sequence[str], cells: int) -> str:
-    """A command in lines of so many cells, broken between words as a shell continues them; a longer word stays whole."""
+    """A command in lines of so many cells, as a shell continues them.
+
+    Lines are broken between words, and a flag stays with its value where both have room; a longer word stays whole.
+    """
+    room = cells - len(_GOES_ON)
     lines = [""]
-    for word in (printable(shlex.quote(word)) for word in argv):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and cell_len(longer) > cells - len(_GOES_ON):
+    for piece in _pieces([printable(shlex.quote(word)) for word in argv], room - len(_INDENT)):
+        longer = f"{lines[-1]} {piece}" if lines[-1] else piece
+        if lines[-1] and cell_len(longer) > room:
             lines[-1] += _GOES_ON
-            lines.append(_INDENT + word)
+            lines.append(_INDENT + piece)
         else:
             lines[-1] = longer
     return "\n".join(lines)
+
+
+def _pieces(words: Sequence[str], room: int) -> Iterator[str]:
+    """Words, a flag together with its value."""
+    held = ""
+    for word in words:
+        both = f"{held} {word}"
+        if held and not word.startswith("-") and cell_len(both) <= room:
+            yield both
+            held = ""
+            continue
+        if held:
+            yield held
+        held = word if word.startswith("--") else ""
+        if not held:
+            yield word
+    if held:
+        yield held
 
 
 class CommandPanel(Panel):

@@ -68,8 +68,8 @@ class Form(VerticalScroll, can_focus=False):
     """Fields with their values; posts `Edited` at every change and `Entered` at Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", mark("Field above"), show=False),
-        Binding("down", "app.focus_next", mark("Field below"), show=False),
+        Binding("up", "step(-1)", mark("Field above"), show=False),
+        Binding("down", "step(1)", mark("Field below"), show=False),
     ]
 
     class Edited(Message):
@@ -115,6 +115,13 @@ class Form(VerticalScroll, can_focus=False):
     def entered(self) -> str:
         """The name of the field in focus; empty when none is."""
         return next((name for name, row in self._fields.items() if row.editor.has_focus), "")
+
+    def action_step(self, by: int) -> None:
+        """Put the focus into the next field; at the ends it stays, rather than to leave the form."""
+        names = [name for name, row in self._fields.items() if row.display]
+        if self.entered in names:
+            at = names.index(self.entered) + by
+            self.enter(names[min(max(at, 0), len(names) - 1)])
 
     def show_fault(self, name: str, what: str, fix: str, style: str = BAD) -> None:
         """Show a fault below its field, and none elsewhere; no name clears all."""

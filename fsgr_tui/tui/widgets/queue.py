@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.job import JobStatus, Waiting
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import printable
+from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import DIM
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.seen import JobsSeen
@@ -47,14 +49,16 @@ class QueueView(Vertical):
         super().__init__(id=id)
         self._services = services
         self._rows = Rows(
-            (Column("#", 3), Column(mark("job"), 30), Column(mark("waits for"), 12), Column(mark("exactly")))
+            (Column("#", 3), Column(mark("job"), 30), Column(mark("waits for"), 12), Column(mark("command")))
         )
-        self._nothing = Words(classes="nothing")
+        self._nothing, self._detail = Words(classes="nothing"), Words(classes="detail")
+        self._jobs: dict[str, JobStatus] = {}
 
     def compose(self) -> ComposeResult:
         """The table, and what stands there without it."""
         yield self._nothing
         yield self._rows
+        yield self._detail
 
     def on_mount(self) -> None:
         """Nothing is known yet."""
@@ -64,7 +68,22 @@ class QueueView(Vertical):
         """Show the jobs that wait."""
         self._nothing.display, self._rows.display = not jobs, bool(jobs)
         self._nothing.say(Text(tr("No job waits."), DIM))
+        self._jobs = {status.name: status for status in jobs}
         self._rows.show([_row(number, status) for number, status in enumerate(jobs, start=1)])
+        self._describe()
+
+    def on_rows_chosen(self, message: Rows.Chosen) -> None:
+        """Tell all of the job under the cursor."""
+        message.stop()
+        self._describe()
+
+    def _describe(self) -> None:
+        status = self._jobs.get(self._rows.chosen)
+        if status is None:
+            self._detail.say("")
+            return
+        command = Text(printable(shlex.join(status.command)))
+        self._detail.say(layout.lines(Text(printable(status.note), DIM), command) if status.note else command)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
         """Nothing can be taken out of an empty queue."""
@@ -104,5 +123,10 @@ def waiting_jobs(seen: JobsSeen) -> tuple[JobStatus, ...]:
 def _row(number: int, status: JobStatus) -> Row:
     return Row(
         status.name,
-        ((str(number), DIM), (status.name, "bold"), (tr(WAITING[status.waiting]), ""), (printable(status.note), DIM)),
+        (
+            (str(number), DIM),
+            (status.name, "bold"),
+            (tr(WAITING[status.waiting]), ""),
+            (shlex.join(status.command), DIM),
+        ),
     )
