@@ -120,6 +120,10 @@ class ScreenApp(App[int]):
         """What a user should know after the screen has left: jobs go on."""
         return tuple(tr("{job} keeps running: fsgr-tui attach {job}", job=status.name) for status in self._seen.running)
 
+    def delay_update(self, delay: float = 0.001) -> None:
+        """Show another place at once: the library holds it back for 50 ms, to hide transitions that there are none of."""
+        super().delay_update(delay)
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own filters, and those for terminals that show less; without colour, nothing may turn into one."""
         light = [self._light] if self.theme == LIGHT.name and not self.no_color else []

@@ -113,6 +113,32 @@ async def test_the_theme_is_changed_with_a_key_drawn_at_once_and_remembered():
         await until(pilot, lambda: _paper(app) == Color.parse(THEME.panel))
 
 
+async def test_a_place_that_was_left_shows_what_changed_in_the_meantime():
+    app = World().app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "3", "No job yet")
+        await pilot.press("T")
+        await until(pilot, lambda: _paper(app).brightness > 0.8)
+        await pilot.resize_terminal(120, 40)
+        await press_until(pilot, "1", "Verdict")
+        await until(pilot, lambda: _paper(app).brightness > 0.8)
+        assert app.screen.has_class("-wide")
+        await press_until(pilot, "3", "No job yet")
+        await pilot.press("T")
+        await until(pilot, lambda: _paper(app) == Color.parse(THEME.panel))
+        await press_until(pilot, "1", "Verdict")
+        await until(pilot, lambda: _paper(app) == Color.parse(THEME.panel))
+        strips = app.screen._compositor.render_strips()
+        assert not any(
+            _bright(segment.style) for strip in strips for segment in strip if segment.style and not segment.style.reverse
+        )
+
+
+def _bright(style):
+    return style.bgcolor is not None and Color.from_rich_color(style.bgcolor).brightness > 0.8
+
+
 def _paper(app):
     """The background of the top line, as it is sent."""
     style = next(segment.style for segment in app.screen._compositor.render_strips()[0] if segment.style)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
+from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -64,6 +65,7 @@ class Place(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._top = TopLine(self.NAME)
+        self._resumed = False
 
     def compose(self) -> ComposeResult:
         """The body in its frame."""
@@ -75,6 +77,11 @@ class Place(Screen[None]):
     def body(self) -> ComposeResult:
         """The place's own widgets."""
         raise NotImplementedError
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        """Keep the styles as they were left; a change of theme or size brings its own. To make all anew takes 20 ms."""
+        event.refresh_styles = not self._resumed
+        self._resumed = True
 
     def show_top(self, words: TopWords) -> None:
         """Fill the top line."""

@@ -8,13 +8,17 @@ import msgspec
 from rich.text import Text
 
 from fsgr_tui.core.language import mark, tr
-from fsgr_tui.core.plan import FilesystemNeed, Plan, StorageItem
+from fsgr_tui.core.plan import FilesystemNeed, ItemKind, Plan, StorageItem
 from fsgr_tui.core.units import Unknown, format_bytes, format_estimate
 from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, bar, cut, cut_left, pad
 from fsgr_tui.tui.widgets.panel import PlanPanel
 
 _FITS = {True: (mark("fits"), GOOD), False: (mark("DOES NOT FIT"), BAD), None: (mark("free space unknown"), WARN)}
+_KINDS: dict[ItemKind, str] = {
+    "images": mark("images"), "features": mark("features"), "annotations": mark("annotations"),
+    "checkpoints": mark("checkpoints"), "temporary": mark("temporary"), "reserve": mark("reserve"),
+}  # fmt: skip
 
 SPLITS_FROM = 46
 
@@ -51,7 +55,7 @@ def _together(items: list[StorageItem]) -> list[StorageItem]:
     for item in items:
         kind = item.kind
         if kind not in sums:
-            sums[kind] = msgspec.structs.replace(item, name=kind)
+            sums[kind] = msgspec.structs.replace(item, name=tr(_KINDS[kind]))
             continue
         old = sums[kind]
         sums[kind] = msgspec.structs.replace(
