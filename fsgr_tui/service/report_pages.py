@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import html
-import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from fsgr_tui.core.event_words import phase_words, unit_words
-from fsgr_tui.core.job import Alarm, JobProgress, UsageSeen
+from fsgr_tui.core.job import Alarm
 from fsgr_tui.core.language import mark, tr, trn
-from fsgr_tui.core.units import Unknown, format_bytes, format_duration, printable
+from fsgr_tui.core.units import format_bytes, format_duration, printable
 from fsgr_tui.service.curves import Chart, blocks, number, svg
 from fsgr_tui.service.markdown import escape, grid
 from fsgr_tui.service.report import JobReport
-
-Rows = list[tuple[str, str]]
+from fsgr_tui.service.report_rows import clock, how_fast, result_rows, what_ran
+from fsgr_tui.service.report_style import STYLE
 
 _STATES: Final = {"done": "good", "failed": "bad", "interrupted": "bad", "stopped": "warn", "stopping": "warn"}
 
@@ -31,7 +29,7 @@ def as_markdown(report: JobReport) -> str:
             parts.append(f"> {escape(status.cause.line)}")
     parts += [_title(tr("What ran")), grid(("", ""), what_ran(report)), _title(tr("How fast")), grid(("", ""), how_fast(report))]  # fmt: skip
     if status.alarms:
-        rows = [(tr(alarm.level), alarm.text, f"{alarm.count:,}", _clock(alarm.first), _clock(alarm.last), alarm.advice) for alarm in status.alarms]  # fmt: skip
+        rows = [(tr(alarm.level), alarm.text, f"{alarm.count:,}", clock(alarm.first), clock(alarm.last), alarm.advice) for alarm in status.alarms]  # fmt: skip
         heads = ("", tr("what was seen"), tr("times"), tr("first"), tr("last"), tr("what to try"))
         parts += [_title(tr("Alarms")), grid(heads, rows)]
     if status.notices:
@@ -78,117 +76,11 @@ def as_html(report: JobReport) -> str:
         f'<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         # Nothing is loaded and nothing runs, whatever a log line says.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main>"
+        f"<title>{title}</title><style>{STYLE}</style></head><body><main>"
         f'<h1>{_text(status.name)} <span class="{_STATES.get(status.state, "plain")}">{state}</span></h1>'
         + "\n".join(parts)
         + f"<footer>{_text(_made(report))}</footer></main></body></html>\n"
     )
-
-
-def what_ran(report: JobReport) -> Rows:
-    """The command, and where it ran."""
-    status, spec = report.status, report.spec
-    rows = [
-        (tr("command"), printable(shlex.join(spec.shown or spec.argv))),
-        (tr("working folder"), printable(spec.cwd)),
-        (tr("run folder"), printable(status.folder)),
-        (tr("host"), printable(status.host or spec.host or tr("unknown"))),
-    ]
-    if spec.git is not None:
-        commit = spec.git.commit if isinstance(spec.git.commit, str) else str(spec.git.commit)
-        checkout = f"{commit} ({spec.git.branch})" if spec.git.branch else commit
-        if spec.git.dirty is True:
-            checkout = tr("{commit} with changes that are not committed", commit=checkout)
-        rows.append(("git", printable(checkout)))
-    if spec.env:
-        # Values may be secrets; a page is sent around.
-        rows.append((tr("variables set"), printable(", ".join(sorted(spec.env)))))
-    if status.gpus:
-        rows.append((tr("GPUs"), printable(", ".join(status.gpus))))
-    if status.attempt > 1:
-        rows.append((tr("attempt"), str(status.attempt)))
-    if report.runs > 1:
-        rows.append(
-            (tr("runs in the log"), tr("{runs}, one appended to the other; curves are of the last", runs=report.runs))
-        )
-    return rows
-
-
-def how_fast(report: JobReport) -> Rows:
-    """Times, rates and what it took of the machine."""
-    status, progress = report.status, report.status.progress
-    rows: Rows = []
-    if status.started is not None:
-        rows.append((tr("started"), _clock(status.started)))
-    if status.ended is not None:
-        rows.append((tr("ended"), _clock(status.ended)))
-    if report.duration_s is not None:
-        rows.append((tr("took") if status.ended is not None else tr("so far"), format_duration(report.duration_s)))
-    if progress.phase:
-        rows.append((tr("last seen at"), printable(_place(progress))))
-    if progress.rate is not None:
-        rows.append(
-            (
-                tr("rate at the end") if status.ended else tr("rate"),
-                tr("{number} {unit}/s", number=f"{progress.rate:.4g}", unit=printable(unit_words(progress.unit))),
-            )
-        )
-    if progress.whole_eta_s is not None and status.ended is None:
-        rows.append((tr("time left"), format_duration(progress.whole_eta_s)))
-    if progress.bottleneck:
-        rows.append((tr("bottleneck"), printable(progress.bottleneck)))
-    return rows + (_usage_rows(status.usage) if status.usage is not None else [])
-
-
-def result_rows(report: JobReport) -> Rows:
-    """What it came to: its result, and the last value of each metric."""
-    rows = [(printable(name.replace("_", " ")), printable(str(value))) for name, value in report.status.result.items()]
-    for name, value in report.status.metrics.items():
-        rows.append((printable(tr("last {name}", name=name)), tr("not finite") if value is None else number(value)))
-    if report.status.refused:
-        rows.append((tr("images refused"), f"{report.status.refused:,}"))
-    if report.status.exit_code is not None:
-        rows.append((tr("exit code"), str(report.status.exit_code)))
-    return rows
-
-
-def _usage_rows(usage: UsageSeen) -> Rows:
-    peak, last = usage.peak, usage.last
-    rows = [
-        (
-            tr("processors"),
-            tr(
-                "{last:.0f} % last, {most:.0f} % at most (100 % is one core)",
-                last=last.cpu_percent,
-                most=peak.cpu_percent,
-            ),
-        ),
-        (
-            tr("memory"),
-            tr(
-                "{last} last, {most} at most",
-                last=format_bytes(last.memory_bytes),
-                most=format_bytes(peak.memory_bytes),
-            ),
-        ),
-        (
-            tr("disk"),
-            tr(
-                "{read}/s read and {written}/s written at most",
-                read=format_bytes(peak.read_bytes_s),
-                written=format_bytes(peak.write_bytes_s),
-            ),
-        ),
-    ]
-    if isinstance(peak.gpu_percent, Unknown) or isinstance(last.gpu_percent, Unknown):
-        rows.append(("GPU", str(last.gpu_percent)))
-    else:
-        rows.append(
-            ("GPU", tr("{last:.0f} % last, {most:.0f} % at most", last=last.gpu_percent, most=peak.gpu_percent))
-        )
-    if not isinstance(peak.gpu_memory_bytes, Unknown):
-        rows.append((tr("GPU memory"), tr("{most} at most", most=format_bytes(peak.gpu_memory_bytes))))
-    return rows
 
 
 def _sentence(report: JobReport, safe: Callable[[str], str]) -> str:
@@ -231,25 +123,6 @@ def _warnings(number: int) -> str:
     return trn("{count} warning", "{count} warnings", number)
 
 
-def _place(progress: JobProgress) -> str:
-    """Where it was seen last: phase, count, epoch."""
-    unit = unit_words(progress.unit)
-    counted = (
-        tr("{step:,} {unit}", step=progress.step, unit=unit)
-        if progress.total is None
-        else tr("{step:,} of {total:,} {unit}", step=progress.step, total=progress.total, unit=unit)
-    )
-    place = f"{phase_words(progress.phase)}: {counted}"
-    if progress.epoch is None:
-        return place
-    epoch = (
-        tr("epoch {epoch} of {epochs}", epoch=progress.epoch, epochs=progress.epochs)
-        if progress.epochs
-        else tr("epoch {epoch}", epoch=progress.epoch)
-    )
-    return tr("{place}, {epoch}", place=place, epoch=epoch)
-
-
 def _curve_rows(charts: Iterable[Chart]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for chart in charts:
@@ -289,7 +162,7 @@ def _writer(form: str) -> Callable[[float], str]:
 
 
 def _alarm(alarm: Alarm) -> str:
-    when = _clock(alarm.first)
+    when = clock(alarm.first)
     if alarm.count > 1:
         last = time.strftime("%H:%M:%S", time.localtime(alarm.last))
         when = tr("{first} to {last}, {number:,} times", first=when, last=last, number=alarm.count)
@@ -298,7 +171,7 @@ def _alarm(alarm: Alarm) -> str:
 
 
 def _made(report: JobReport) -> str:
-    return tr("Made {time} by fsgr-tui {version}.", time=_clock(report.made), version=report.version)
+    return tr("Made {time} by fsgr-tui {version}.", time=clock(report.made), version=report.version)
 
 
 def _title(text: str) -> str:
@@ -323,32 +196,3 @@ def _fenced(lines: Sequence[str]) -> str:
 
 def _text(text: str) -> str:
     return html.escape(printable(text), quote=True)
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-_STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1d2733;--dim:#5b6876;--line:#d9dfe6;--page:#fff;--soft:#f5f7f9;
---c0:#1f6feb;--c1:#c2571a;--c2:#2f8f4e;--c3:#8250a8;--bad:#b3261e;--warn:#8a5a00;--good:#1f7a3d}
-@media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--dim:#9aa7b4;--line:#33404d;--page:#12181f;--soft:#1a222b;
---c0:#6ea8fe;--c1:#f0a06a;--c2:#79c98f;--c3:#c5a3e0;--bad:#f2777a;--warn:#e5b567;--good:#7fc98f}}
-*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1000px;margin:0 auto;padding:28px 20px}h1{font-size:24px;margin:0 0 4px;overflow-wrap:anywhere}
-h1 span{font-size:15px;font-weight:600;margin-left:8px}h2{font-size:17px;margin:30px 0 10px}small,footer{color:var(--dim)}
-.lead{margin:0 0 18px;color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
-section{background:var(--soft);border-left:4px solid var(--warn);padding:10px 14px;margin:0 0 10px}
-section.cause,section.alarm{border-color:var(--bad)}section p{margin:0 0 4px}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;font:12.5px/1.45 ui-monospace,monospace;margin:6px 0 0}
-main>pre{background:var(--soft);padding:12px 14px}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;vertical-align:top;padding:5px 10px 5px 0;border-top:1px solid var(--line);overflow-wrap:anywhere}
-th{width:190px;font-weight:500;color:var(--dim)}.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:18px}
-figure{margin:0}figcaption{font-size:13px}figcaption span{margin-left:12px;color:var(--dim)}
-figcaption span::before{content:"";display:inline-block;width:10px;height:10px;margin-right:5px;border-radius:2px;background:currentColor}
-.k0::before{color:var(--c0)}.k1::before{color:var(--c1)}.k2::before{color:var(--c2)}.k3::before{color:var(--c3)}.kgap::before{color:var(--bad)}
-svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--dim)}svg polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}
-svg .grid{stroke:var(--line)}svg .gap{stroke:var(--bad);stroke-width:2}polyline.c0{stroke:var(--c0)}polyline.c1{stroke:var(--c1)}
-polyline.c2{stroke:var(--c2)}polyline.c3{stroke:var(--c3)}circle.c0{fill:var(--c0)}circle.c1{fill:var(--c1)}circle.c2{fill:var(--c2)}circle.c3{fill:var(--c3)}
-footer{margin-top:34px;font-size:13px}
-"""

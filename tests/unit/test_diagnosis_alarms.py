@@ -10,7 +10,8 @@ from fsgr_tui.core.job import JobProgress, Usage
 from fsgr_tui.core.units import Unknown
 from fsgr_tui.jobs.diagnosis.alarms import Alarms
 from fsgr_tui.jobs.diagnosis.machine_rules import DiskFills, GpuIdle, Silent, Slower, workers_of
-from fsgr_tui.jobs.diagnosis.metric_rules import NonFinite, RateZero, StuckAtVocabulary, ValidationGap, ZeroScore
+from fsgr_tui.jobs.diagnosis.metric_rules import NonFinite, RateZero, StuckAtVocabulary
+from fsgr_tui.jobs.diagnosis.score_rules import ValidationGap, ZeroScore
 from fsgr_tui.jobs.diagnosis.signals import Signals
 
 NAN = math.nan

@@ -14,7 +14,7 @@ from fsgr_tui.core import event_words, job_words, language
 from fsgr_tui.core.job import FINAL_STATES, Alarm, Cause, GitState, JobProgress, JobSpec, JobStatus, Usage, UsageSeen
 from fsgr_tui.core.job_queue import Waits, in_order
 from fsgr_tui.core.units import Unknown
-from fsgr_tui.jobs.diagnosis import line_rules, metric_rules
+from fsgr_tui.jobs.diagnosis import line_rules, metric_rules, score_rules
 from fsgr_tui.jobs.diagnosis.causes import _SIGNAL_ADVICE, Evidence, diagnose
 from fsgr_tui.jobs.diagnosis.line_rules import LineAlarms
 from fsgr_tui.jobs.diagnosis.machine_rules import DiskFills, GpuIdle, Silent, Slower
@@ -104,8 +104,8 @@ def metric_alarms() -> list[Alarm]:
         ],
         metric_rules.RateZero: [[(step, {"lr": 0.0}) for step in range(30)]],
         metric_rules.StuckAtVocabulary: [[(step * 20, {"loss": 9.2}) for step in range(40)]],
-        metric_rules.ValidationGap: [[(1, {"loss": 1.0}), (2, {"val_loss": 9.0}), (3, {"val_loss": 9.0})]],
-        metric_rules.ZeroScore: [[(1, {"cider": 0.0})], [(1, {"cider": 0.0, "bleu_1": 0.0}), (2, {"cider": 0.0})]],
+        score_rules.ValidationGap: [[(1, {"loss": 1.0}), (2, {"val_loss": 9.0}), (3, {"val_loss": 9.0})]],
+        score_rules.ZeroScore: [[(1, {"cider": 0.0})], [(1, {"cider": 0.0, "bleu_1": 0.0}), (2, {"cider": 0.0})]],
     }
     found = []
     for kind, courses in fed.items():

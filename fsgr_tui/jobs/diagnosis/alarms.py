@@ -9,7 +9,8 @@ import msgspec
 from fsgr_tui.core.job import Alarm, JobProgress, Usage
 from fsgr_tui.jobs.diagnosis.line_rules import LineAlarms
 from fsgr_tui.jobs.diagnosis.machine_rules import DiskFills, GpuIdle, Silent, Slower
-from fsgr_tui.jobs.diagnosis.metric_rules import NonFinite, RateZero, StuckAtVocabulary, ValidationGap, ZeroScore
+from fsgr_tui.jobs.diagnosis.metric_rules import NonFinite, RateZero, StuckAtVocabulary
+from fsgr_tui.jobs.diagnosis.score_rules import ValidationGap, ZeroScore
 from fsgr_tui.jobs.diagnosis.signals import Signals
 
 MetricRule = NonFinite | RateZero | StuckAtVocabulary | ValidationGap | ZeroScore
