@@ -106,7 +106,7 @@ def model_findings(
     if model.clip_lines:
         rows.append(
             _stop(
-                tr("the model"), tr("it runs CLIP itself, on pictures: ") + few([f"{place} ({place.text})" for place in model.clip_lines]),
+                tr("the model"), tr("it runs CLIP itself, on pictures: {places}", places=few([f"{place} ({place.text})" for place in model.clip_lines])),
                 tr("a model that takes features (tokens, width)"),
                 tr("This checkout cannot train on precomputed features without a change of its model. Use --mode realtime, "
 "or let those lines take what the field gives."),
@@ -132,7 +132,7 @@ def _pair_findings(model: ModelFacts, command: LabCommand) -> list[Finding]:
         return []
     return [
         _stop(
-            "evaluation", tr("{value} takes a sample for a pair, and without labels the field gives three values ({gives_three})", value=few([f"{place} ({place.text})" for place in model.pair_lines]), gives_three=few(model.gives_three)), tr("the same number"),
+            "evaluation", tr("{places} takes a sample for a pair, and without labels the field gives three values ({gives_three})", places=few([f"{place} ({place.text})" for place in model.pair_lines]), gives_three=few(model.gives_three)), tr("the same number"),
             tr("It would end at the first evaluation. Take three there: (image_ids, images, _); or train with "
 "--return_index and --labels_path."),
         )
