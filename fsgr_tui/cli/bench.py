@@ -12,7 +12,7 @@ from fsgr_tui.core.bench import rate_words
 from fsgr_tui.core.bottleneck import scaling, write_images_per_s
 from fsgr_tui.core.calibration import NOT_MEASURED, Calibration, MemoryLine
 from fsgr_tui.core.extraction import ACTIVATIONS, BACKENDS, PRECISIONS, ModelChoice
-from fsgr_tui.core.language import tr, trn
+from fsgr_tui.core.language import joined, tr, trn
 from fsgr_tui.core.tower import DTYPES, GRIDS
 from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_estimate, format_gib, printable, unit_words
 from fsgr_tui.service import bench, calibration
@@ -163,8 +163,8 @@ def _rows(measured: Calibration) -> list[tuple[str, ...]]:
     return [
         _row(tr("decode, 1 worker"), measured.decode_one, tr("{size} a picture, {cache}", size=format_bytes(measured.image_bytes), cache=state)),
         _row(tr("decode, {workers} workers", workers=measured.workers), measured.decode, "" if times is None else tr("{times:.1f} times one worker", times=times)),
-        _row(tr("encode"), measured.encode, f"{measured.precision}, {batch}"),
-        _row(tr("extraction, overlapped"), measured.extract, f"{measured.grid} {measured.dtype}, {batch}"),
+        _row(tr("encode"), measured.encode, joined(measured.precision, batch)),
+        _row(tr("extraction, overlapped"), measured.extract, joined(f"{measured.grid} {measured.dtype}", batch)),
         _row(
             tr("write, synced"),
             measured.write_bytes_per_s,
