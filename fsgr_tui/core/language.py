@@ -88,7 +88,7 @@ def tr(message: str, /, **values: object) -> str:
 
     Values are never read as a format themselves. Without values the text is taken as it is, braces and all.
     """
-    text = _catalogue().gettext(message)
+    text = _catalogue().gettext(message) if message else ""  # to gettext, the empty text is the catalogue's head
     return text.format(**values) if values else text
 
 

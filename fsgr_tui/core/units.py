@@ -41,7 +41,7 @@ class Unknown(msgspec.Struct, frozen=True):
     @property
     def why(self) -> str:
         """The reason in the user's language."""
-        return tr(self.reason) if self.reason else ""
+        return tr(self.reason)
 
     def __str__(self) -> str:
         return tr("unknown ({reason})", reason=self.why)

@@ -54,6 +54,10 @@ def test_values_are_no_format(chinese):
     assert language.tr("a set {1, 2}") == "a set {1, 2}"
 
 
+def test_no_text_stays_none(chinese):
+    assert language.tr("") == ""
+
+
 def test_no_text_lacks_a_translation():
     """Run `python -m tests.catalogue` and translate what this names."""
     translated = catalogue.read()
