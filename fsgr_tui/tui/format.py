@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from fsgr_tui.core.event_words import unit_words
 from fsgr_tui.core.job import JobProgress, JobState
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan, Way
@@ -35,7 +36,6 @@ STATE_STYLES: dict[JobState, str] = {
     mark("queued"): DIM, mark("running"): WAY_B, mark("stopping"): WARN, mark("done"): GOOD, mark("failed"): BAD,
     mark("stopped"): WARN, mark("interrupted"): BAD,
 }  # fmt: skip
-_UNITS = (mark("images"), mark("pairs"), mark("rows"), mark("names"))
 
 
 def cut(text: str, cells: int) -> str:
@@ -84,22 +84,12 @@ def columns(values: Sequence[float], cells: int, rows: int = 1) -> list[str]:
     return drawn
 
 
-def share(progress: JobProgress) -> float | None:
-    """How much of the phase is done, 0..1; None while the total is not known."""
-    return min(1.0, progress.step / progress.total) if progress.total else None
-
-
 def count_words(progress: JobProgress) -> str:
     """How far a phase is, e.g. `1,204 of 123,287 images`."""
-    unit = unit_word(progress.unit)
+    unit = unit_words(progress.unit)
     if progress.total:
         return tr("{step:,} of {total:,} {unit}", step=progress.step, total=progress.total, unit=unit).rstrip()
     return f"{progress.step:,} {unit}".rstrip() if progress.step else ""
-
-
-def unit_word(unit: str) -> str:
-    """What a job counts; the units of foreign programs stay as they are."""
-    return tr(unit) if unit in _UNITS else unit
 
 
 def choice_words(plan: Plan) -> str:

@@ -155,9 +155,9 @@ class CurvesScreen(Dialog[None]):
         """What is plotted, the plot, and whose curves these are."""
         lines = self._lines(chart)
         write = _WRITERS.get(chart.form, four_digits)
-        title = Text.assemble(
-            (", ".join((printable(chart.title), tr(_AXES.get(chart.x_name, chart.x_name)), self._scale)), "bold")
-        )
+        axis = tr(_AXES.get(chart.x_name, chart.x_name))
+        what = tr("{title}, {axis}, {scale}", title=printable(chart.title), axis=axis, scale=self._scale)
+        title = Text.assemble((what, "bold"))
         lost = sum(y is not None and y <= 0 for line in lines for _, y in line.points) if self._log else 0
         if lost:
             title.append(

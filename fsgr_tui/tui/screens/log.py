@@ -233,6 +233,8 @@ class LogScreen(Dialog[None]):
         """How long the log is, whether it is followed, and what the last search came to; the name gives way to them."""
         how = tr("reading ...") if self._reading_on else tr("following") if self._view.following else ""
         count = trn("{count:,} line", "{count:,} lines", self._count)
+        if not self._count and not self._reading_on:
+            count, how = tr("nothing was printed so far"), ""
         said = Text("   ").join(
             Text(part, DIM) if isinstance(part, str) else part for part in (count, how, self._found) if part
         )

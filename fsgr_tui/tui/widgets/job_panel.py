@@ -151,7 +151,8 @@ def _progress(status: JobStatus, course: JobCourse, width: int, plot_rows: int) 
     if progress.epoch and progress.epochs:
         epoch = tr("epoch {epoch} of {epochs}", epoch=progress.epoch, epochs=progress.epochs)
     said = (epoch, printable(phase_words(progress.phase)), printable(count_words(progress)))
-    words = "  ".join(part for part in said if part)
+    # Some phases are called by their epoch: once is enough.
+    words = "  ".join(dict.fromkeys(part for part in said if part))
     if progress.share is not None:
         percent = f" {progress.share:.0%}"
         room = width - cell_len(words) - len(percent) - 2

@@ -20,7 +20,7 @@ COLUMNS = (
     Column(mark("job"), 40, least=12),
     Column(mark("kind"), 10, from_width=130),
     Column(mark("state"), 12),
-    Column(mark("done"), 5),
+    Column(mark("done"), 6),
     Column(mark("left"), 8),
     Column(mark("elapsed"), 9),
     Column(mark("age"), 8, from_width=72),

@@ -68,7 +68,7 @@ class ReportPanel(Vertical):
         """Show a sentence instead of a report."""
         self._rows = {}
         self._headline.say(words)
-        self._table.show([])
+        self._table.display = False
         self._detail.say("")
 
     def show_fault(self, fault: Problem) -> None:
@@ -91,6 +91,7 @@ class ReportPanel(Vertical):
         self._headline.say(_judged(*verdict, report.headline.removeprefix("good: "), f"{report.depth}  ({when})"))
         rows = sorted(report.rows, key=lambda row: _ORDER.index(row.judgement))
         self._rows = {f"{number}": row for number, row in enumerate(rows)}
+        self._table.display = True
         self._table.show([Row(key, _cells(row)) for key, row in self._rows.items()])
         self._show_detail(self._table.chosen)
 

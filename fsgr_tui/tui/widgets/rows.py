@@ -35,6 +35,11 @@ class Column:
     least: int = 0
     keep_end: bool = False
 
+    @property
+    def heading(self) -> str:
+        """The title in the user's language; of an empty one a catalogue would tell about itself."""
+        return tr(self.title) if self.title else ""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -110,7 +115,7 @@ class Rows(DataTable[Text]):
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
             for index, width in layout:
-                self.add_column(Text(cut(tr(self._wanted[index].title), width)), width=width, key=str(index))
+                self.add_column(Text(cut(self._wanted[index].heading, width)), width=width, key=str(index))
             for row in self._content:
                 self.add_row(*(self._cell(row, index, width) for index, width in layout), key=row.key)
         self._place_cursor()
@@ -133,7 +138,7 @@ class Rows(DataTable[Text]):
 
     def _longest(self, index: int) -> int:
         """Cells that a column's content and heading take."""
-        heading = cell_len(tr(self._wanted[index].title))
+        heading = cell_len(self._wanted[index].heading)
         return max((heading, *(cell_len(cut(row.cells[index][0], 200)) for row in self._content)))
 
     def _update_cells(self, before: tuple[Row, ...]) -> None:
