@@ -104,10 +104,10 @@ def mark(message: Text) -> Text:
 
 def sentences(*texts: str) -> str:
     """Whole sentences behind one another; empty ones are left out. Chinese full stops need no space behind them."""
-    joined = ""
+    whole = ""
     for text in filter(None, texts):
-        joined += text if not joined or joined.endswith(("。", "！", "？")) else f" {text}"
-    return joined
+        whole += text if not whole or whole.endswith(("。", "！", "？")) else f" {text}"
+    return whole
 
 
 def listed(names: Iterable[str]) -> str:

@@ -58,6 +58,16 @@ def test_no_text_stays_none(chinese):
     assert language.tr("") == ""
 
 
+def test_sentences_and_names_in_a_row():
+    assert language.sentences("It fits.", "", "Go on.") == "It fits. Go on."
+    assert language.sentences("放得下。", "继续。", "Go.") == "放得下。继续。Go."
+    assert (language.listed(["disk", "time"]), language.joined("A100", "idle")) == ("disk, time", "A100, idle")
+
+
+def test_names_and_statements_in_chinese(chinese):
+    assert (language.listed(["磁盘", "时间"]), language.joined("A100", "空闲")) == ("磁盘、时间", "A100，空闲")
+
+
 def test_no_text_lacks_a_translation():
     """Run `python -m tests.catalogue` and translate what this names."""
     translated = catalogue.read()
