@@ -31,6 +31,7 @@ from fsgr_tui.tui.screens.place import Place, own_keys
 from fsgr_tui.tui.screens.plan import PlanPlace
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
+from fsgr_tui.tui.sixteen import SixteenFilter
 from fsgr_tui.tui.widgets.chrome import TopWords
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class ScreenApp(App[int]):
         self._looking = False
         self._plain: list[LineFilter] = [HarmlessFilter(), *([ColourlessFilter()] if self.no_color else [])]
         self._plain += [AsciiFilter()] if ascii_only else []
+        self._plain += [SixteenFilter()] if self.console.color_system == "standard" and not self.no_color else []
         self._plan_place = PlanPlace(services, self._wanted)
         self._places: dict[str, Place] = {"plan": self._plan_place}
         for name in NAMES:
@@ -147,8 +149,17 @@ class ScreenApp(App[int]):
             self.switch_mode(name)
 
     def action_extract(self) -> None:
-        """Go to the extraction form."""
-        self.action_place("run")
+        """Go to the form, for an extraction."""
+        self._prepare("extract")
+
+    def action_train(self) -> None:
+        """Go to the form, for the training that the plan recommends."""
+        self._prepare("train")
+
+    def _prepare(self, what: str) -> None:
+        if isinstance(self.screen, Place):
+            self._place("run").point_at(what)
+            self.action_place("run")
 
     def action_help_quit(self) -> None:
         """Say how to leave to one who presses Ctrl-C."""

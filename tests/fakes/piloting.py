@@ -33,6 +33,15 @@ async def press_until(pilot, key, words):
     await until(pilot, lambda: words in shown(pilot.app))
 
 
+async def choose(pilot, name, value):
+    """Step a choice of the form on until it has a value."""
+    form = pilot.app.screen.query_one("Form")
+    form.enter(name)
+    while form.values[name] != value:
+        await pilot.press("right")
+        await pilot.pause()
+
+
 async def type_into(pilot, name, text):
     """Fill one of the form's fields as a person would: go there, clear it, type."""
     row = pilot.app.screen.query_one("Form")._fields[name]

@@ -51,6 +51,7 @@ class PlanPlace(Place):
     AUTO_FOCUS: ClassVar[str | None] = "Rows"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "app.extract", mark("Extract")),
+        Binding("t", "app.train", mark("Train")),
         Binding("i", "intent", mark("Intent")),
         Binding("a", "steps", mark("Run all steps")),
         Binding("p", "preflight", mark("Preflight")),

@@ -142,7 +142,7 @@ class RunPlace(Place):
         """Turn to the extraction, or to the training that the plan recommends."""
         realtime = self._plan is not None and self._plan.recommendation.mode == "realtime"
         self._wanted = EXTRACT if what == EXTRACT else REALTIME if realtime else PRECOMPUTED
-        if self._texts["what"]:
+        if self._texts["what"] not in ("", self._wanted):
             self.query_one(Form).fill({"what": self._wanted})
             self._take_edit()
 
@@ -167,8 +167,7 @@ class RunPlace(Place):
 
     def on_run_place_defaults(self, message: Defaults) -> None:
         """Fill the form, and look at it."""
-        wanted, self._wanted = self._wanted, ""
-        self._texts = {**message.texts, **({"what": wanted} if wanted else {})}
+        self._texts = {**message.texts, "what": self._wanted or message.texts["what"]}
         self.query_one(Form).fill(self._texts)
         self._show_form()
         self._look_at_form()
@@ -176,6 +175,7 @@ class RunPlace(Place):
     def on_form_edited(self) -> None:
         """Follow an edit."""
         self._filled_for = None
+        self._wanted = self.query_one(Form).values["what"]
         self._take_edit()
 
     def _take_edit(self) -> None:
