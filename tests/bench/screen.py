@@ -81,7 +81,7 @@ def _answers(folder: Path, rounds: int) -> Table:
             session.settle(0.5, 2)
             took = []
             for _ in range(3 * rounds):
-                took += [_answer_s(session, key) for key in ("3", "1")]
+                took += [answer_s(session, key, words) for key, words in (("3", " Jobs "), ("1", " Verdict "))]
                 session.read_for(0.15)
         likely, worst = statistics.median(took), sorted(took)[int(0.95 * len(took))]
         rows.append(
@@ -96,9 +96,8 @@ def _answers(folder: Path, rounds: int) -> Table:
     return Table("screen", "keys, at 80x24", "-", rows, (), ("from the key to the first byte of the new place",))
 
 
-def _answer_s(session: Session, key: str) -> float:
-    """Seconds until the place of a key begins to arrive."""
-    wanted = {"3": " Jobs ", "1": " Verdict "}[key]
+def answer_s(session: Session, key: str, wanted: str) -> float:
+    """Seconds until the place of a key, which begins with these words, begins to arrive."""
     began, got = time.monotonic(), b""
     session.press(key)
     while wanted not in plain(got) and time.monotonic() - began < 5:

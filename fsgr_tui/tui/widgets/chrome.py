@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.events import Click
 from textual.keys import key_to_character
 from textual.widgets import Input
 
@@ -37,6 +38,7 @@ class TopLine(Words):
         super().__init__()
         self._place = place
         self._words = TopWords()
+        self._ends: list[tuple[int, str]] = []
 
     def show(self, words: TopWords) -> None:
         """Say something new."""
@@ -48,17 +50,26 @@ class TopLine(Words):
         """Lay the line out."""
         self._redraw()
 
+    async def on_click(self, event: Click) -> None:
+        """Go to the place under the mouse."""
+        name = next((name for end, name in self._ends if event.x < end), "")
+        if name:
+            await self.run_action(f"app.place('{name.lower()}')")
+
     def _redraw(self) -> None:
-        places = Text()
+        places, ends = Text(), []
         for key, name in PLACES:
             here = name == self._place
             count = f" {self._words.running}*" if name == "Jobs" and self._words.running else ""
             places.append(f" {key} {tr(name)}{count} ", f"reverse bold {WAY_B}" if here else WAY_B if count else DIM)
-        room = self.size.width - places.cell_len - 11
+            ends.append((places.cell_len, name))
+        left = self.size.width - places.cell_len
+        self._ends = [(left, ""), *((left + end, name) for end, name in ends)]
+        room = left - 11
         line = Text.assemble(" ", ("fsgr-tui", "bold"), "  ")
         words = " · ".join(self._words.where)
         line.append(cut(words, max(0, room)), DIM)
-        line.append(" " * max(0, self.size.width - line.cell_len - places.cell_len))
+        line.append(" " * max(0, left - line.cell_len))
         self.say(line.append_text(places))
 
 
@@ -67,6 +78,7 @@ class KeyLine(Words):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ends: list[tuple[int, str]] = []
 
     def on_mount(self) -> None:
         """Follow the screen's keys."""
@@ -76,10 +88,16 @@ class KeyLine(Words):
         """Lay the line out."""
         self._keys_changed(self.screen)
 
+    def on_click(self, event: Click) -> None:
+        """Do what the key under the mouse does."""
+        key = next((key for end, key in self._ends if event.x < end), "")
+        if key:
+            self.app.simulate_key(key)
+
     def _keys_changed(self, screen: Screen[object]) -> None:
         if not self.is_attached or screen is not self.screen:
             return
-        keys: dict[str, tuple[str, str]] = {}
+        keys: dict[str, _Key] = {}
         typing = isinstance(screen.focused, Input)
         for active in screen.active_bindings.values():
             binding = active.binding
@@ -87,24 +105,34 @@ class KeyLine(Words):
             if binding.show and active.enabled and not (typing and key_to_character(binding.key)):
                 # Help has one key for all places and another for where letters are typed.
                 action = binding.action.removeprefix("app.")
-                keys.setdefault(action, (self.app.get_key_display(binding), tr(binding.description)))
+                keys.setdefault(action, _Key(self.app.get_key_display(binding), tr(binding.description), binding.key))
         last = [key for action, key in keys.items() if action in EVERYWHERE]
-        room = self.size.width - 1 - sum(map(_cells, last))
-        line = Text(" ")
+        room = self.size.width - 1 - sum(key.cells for key in last)
+        own = []
         for key in (key for action, key in keys.items() if action not in EVERYWHERE):
             # The place's own keys give way to those that work everywhere: help names them all.
-            room -= _cells(key)
+            room -= key.cells
             if room < 0:
                 break
-            line.append(key[0], "bold").append(f" {key[1]}  ", DIM)
-        for name, words in last:
-            line.append(name, "bold").append(f" {words}  ", DIM)
+            own.append(key)
+        line, self._ends = Text(" "), []
+        for key in (*own, *last):
+            line.append(key.shown, "bold").append(f" {key.words}  ", DIM)
+            self._ends.append((line.cell_len, key.key))
         line.rstrip()
         self.say(line)
 
 
-def _cells(key: tuple[str, str]) -> int:
-    return cell_len(key[0]) + cell_len(key[1]) + 3
+class _Key(NamedTuple):
+    """A key as it is shown, what it does, and its name."""
+
+    shown: str
+    words: str
+    key: str
+
+    @property
+    def cells(self) -> int:
+        return cell_len(self.shown) + cell_len(self.words) + 3
 
 
 class NoRoom(Words):
