@@ -93,7 +93,7 @@ def command(files: tuple[str, ...], image_root: str | None, against: str, as_jso
                 path=path, good=False, headline=problem.what, rows=(), images=0, looked_at=0, depth=tr("none")
             )
             if not as_json:
-                text.echo(f"{text.styled('BAD', 'red')}  {printable(problem.what)}\n     {printable(problem.fix)}")
+                text.echo(f"{text.styled(tr('BAD'), 'red')}  {printable(problem.what)}\n     {printable(problem.fix)}")
         else:
             if not as_json:
                 show(report)
@@ -122,7 +122,7 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
 def show(report: CheckReport) -> None:
     """Print a report: the verdict in one line, then the table."""
     mark = text.styled(tr("GOOD"), "green") if report.good else text.styled(tr("BAD"), "red")
-    text.echo(f"{mark}  {printable(report.path)}: {printable(report.headline)}")
+    text.echo(f"{mark}  " + tr("{what}: {found}", what=printable(report.path), found=printable(report.headline)))
     text.echo(f"  {report.depth}")
     text.echo()
     rows = [

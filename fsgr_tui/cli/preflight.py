@@ -147,7 +147,9 @@ def _told(report: PreflightReport, *, as_json: bool) -> int:
     for finding in (*report.stops, *report.warnings):
         findings.tell(finding)
     fine = [row for row in report.findings if row.verdict == "ok"]
-    text.table([(tr("ok") + "  ", printable(f"{row.what}: {row.found}")) for row in fine], indent=0)
+    text.table(
+        [(tr("ok") + "  ", printable(tr("{what}: {found}", what=row.what, found=row.found))) for row in fine], indent=0
+    )
     stops, warnings = len(report.stops), len(report.warnings)
     text.echo()
     text.echo(

@@ -205,7 +205,7 @@ def disk_findings(disk: Disk, need_bytes: int, inodes: int, purpose: str) -> lis
         ]
     free = disk.free_bytes
     quota = disk.quota_bytes
-    within = tr(", quota leaves {size}", size=format_bytes(quota)) if isinstance(quota, int) else f"; {quota.why}"
+    within = tr(", quota leaves {size}", size=format_bytes(quota)) if isinstance(quota, int) else tr("; ") + quota.why
     fits = isinstance(free, Unknown) or free >= need_bytes
     told = str(free) if isinstance(free, Unknown) else tr("{free} free", free=format_bytes(free))
     rows = [
@@ -260,7 +260,14 @@ def login_findings(session: LoginSession) -> list[Finding]:
     found = (
         tr("processes are ended at log-out") if session.kills is True else tr("not known: {kills}", kills=session.kills)
     )
-    return [Finding(tr("log-out"), f"{found} ({session.source})", verdict="warn", remedy=linger_remedy(session))]
+    return [
+        Finding(
+            tr("log-out"),
+            tr("{found} ({source})", found=found, source=session.source),
+            verdict="warn",
+            remedy=linger_remedy(session),
+        )
+    ]
 
 
 def linger_remedy(session: LoginSession) -> str:

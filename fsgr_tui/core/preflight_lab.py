@@ -308,7 +308,7 @@ def device_findings(checkout: Checkout, report: GpuReport, visible: str | None) 
     if not places:
         return []
     only = len(report.gpus) <= 1 and visible in (None, "", places[0].text)
-    found = "; ".join(tr("{place} sets {text!r}", place=place, text=place.text) for place in places)
+    found = tr("; ").join(tr("{place} sets {text!r}", place=place, text=place.text) for place in places)
     if visible not in (None, places[0].text):
         found = tr("{found}; CUDA_VISIBLE_DEVICES={visible} is lost", found=found, visible=visible)
     return [

@@ -160,7 +160,7 @@ def _headline(file: Checkable, bad: Sequence[CheckRow]) -> str:
 
 def faults_in_words(bad: Sequence[CheckRow]) -> str:
     """The verdict on a file with faults, in one line."""
-    told = "; ".join((row.detail or row.label).rstrip(".。") for row in bad)
+    told = tr("; ").join((row.detail or row.label).rstrip(".。") for row in bad)
     return trn("{count} fault: {told}.", "{count} faults: {told}.", len(bad), told=told)
 
 
@@ -170,9 +170,9 @@ def _layout_row(file: Checkable) -> CheckRow:
     if isinstance(file, FeatureFile):
         found = tr("{layout}, keys like {key}", layout=found, key=f"{file.ids[0]}_{layout.suffix}")
     if layout.contiguous:
-        return CheckRow(mark("layout"), "contiguous", found, "ok")
+        return CheckRow(mark("layout"), tr("contiguous"), found, "ok")
     return CheckRow(
-        mark("layout"), "contiguous", found, "note",
+        mark("layout"), tr("contiguous"), found, "note",
         tr("Usable, but random reads are slow; `fsgr-tui extract` writes files that read 10-60 times faster."),
     )  # fmt: skip
 
@@ -294,7 +294,7 @@ def _shapes_row(path: Path, file: Checkable, ids: Sequence[int], *, regions: boo
             kinds[data.dtype.str.lstrip("<>=|")] += 1
     rows = []
     if len(kinds) > 1:
-        told = "; ".join(tr("{n:,} of {kind}", n=n, kind=np.dtype(kind).name) for kind, n in kinds.most_common(5))
+        told = tr("; ").join(tr("{n:,} of {kind}", n=n, kind=np.dtype(kind).name) for kind, n in kinds.most_common(5))
         rows.append(CheckRow(mark("types"), tr("one"), str(len(kinds)), "bad", tr("Mixed types: {told}.", told=told)))
     if len(shapes) == 1:
         return rows
@@ -303,7 +303,7 @@ def _shapes_row(path: Path, file: Checkable, ids: Sequence[int], *, regions: boo
         counts = [shape[0] for shape in shapes]
         found = tr("{least} to {most} x {width}", least=min(counts), most=max(counts), width=next(iter(widths))[0])
         return [*rows, CheckRow(mark("shapes"), tr("regions x width"), found, "ok")]
-    told = "; ".join(tr("{n:,} of {kind}", n=n, kind=shape) for shape, n in shapes.most_common(5))
+    told = tr("; ").join(tr("{n:,} of {kind}", n=n, kind=shape) for shape, n in shapes.most_common(5))
     return [*rows, CheckRow(mark("shapes"), tr("one"), str(len(shapes)), "bad", tr("Mixed shapes: {told}.", told=told))]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from fsgr_tui.core.language import mark, tr, trn
+from fsgr_tui.core.language import listed, mark, tr, trn
 from fsgr_tui.features.agreement import ComparisonRow, class_token_rows, explanations, value_rows
 from fsgr_tui.features.checkable import Checkable, open_checkable
 from fsgr_tui.features.distances import Distances, Tell, measure
@@ -137,7 +137,7 @@ def _headline(rows: Sequence[ComparisonRow], common: int, lacking: Sequence[int]
         told = trn("the same features for {count:,} image", "the same features for {count:,} images", common)
         more = trn("{count:,} image is in one file only", "{count:,} images are in one file only", len(lacking))
         return f"{told}; {more}" if lacking else told
-    return tr("other features, by: {reasons}", reasons=", ".join(row.label for row in rows if row.verdict == "differs"))
+    return tr("other features, by: {reasons}", reasons=listed(row.label for row in rows if row.verdict == "differs"))
 
 
 def _manifest_rows(a: Checkable, b: Checkable, *, agree: bool) -> list[ComparisonRow]:

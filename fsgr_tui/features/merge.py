@@ -145,7 +145,7 @@ def _common(files: Sequence[FeatureFile]) -> Manifest:
                 tr("Merge files that this program made."),
             )
         if changed := differences(first.identity(), file.manifest.identity()):
-            told = "; ".join(
+            told = tr("; ").join(
                 tr("{name}: {ours} and {theirs}", name=name, ours=ours, theirs=theirs)
                 for name, (ours, theirs) in changed.items()
             )

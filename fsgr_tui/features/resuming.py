@@ -77,7 +77,7 @@ def require_extendable(
 
 def _told_differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     changed = {name: both for name, both in differences(ours, theirs).items() if name in ours}
-    return "; ".join(
+    return tr("; ").join(
         tr("{name}: {there} there, {now} now", name=name, there=there, now=now)
         for name, (now, there) in changed.items()
     )

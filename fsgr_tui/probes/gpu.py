@@ -151,14 +151,14 @@ def _survey(driver: GpuDriver, environ: Mapping[str, str]) -> GpuReport:
     found = _find_units(driver, count)
     remarks = found.refused + found.undivided
     if not found.units:
-        return GpuReport("error" if found.refused else "none", driver=version, message="; ".join(remarks))
+        return GpuReport("error" if found.refused else "none", driver=version, message=tr("; ").join(remarks))
     setting = environ.get("CUDA_VISIBLE_DEVICES")
     choice = _visible(setting, found.units)
     if not choice.units and setting is not None:
-        return GpuReport("hidden", driver=version, message="; ".join([_hidden(setting, count, choice), *remarks]))
+        return GpuReport("hidden", driver=version, message=tr("; ").join([_hidden(setting, count, choice), *remarks]))
     gpus = tuple(_read(driver, unit) for unit in choice.units)
     remarks += _remarks(choice, found.units, environ) + _used_elsewhere_remarks(gpus)
-    return GpuReport("ok", gpus, version, "; ".join(remarks))
+    return GpuReport("ok", gpus, version, tr("; ").join(remarks))
 
 
 def _find_units(driver: GpuDriver, count: int) -> _Found:
