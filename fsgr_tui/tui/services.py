@@ -22,6 +22,7 @@ import msgspec
 from fsgr_tui.core import jsontext, language
 from fsgr_tui.core.errors import MachineCannot, Problem
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.preflight import PreflightReport
 from fsgr_tui.tui.intent_form import Wanted
@@ -141,7 +142,8 @@ def _told(service: Callable[P, R]) -> Callable[P, R]:
             return service(*args, **kwargs)
         except OSError as error:
             raise MachineCannot(
-                f"{error.filename or 'A file'}: {error.strerror or error}.", "Look again when it is back."
+                tr("{file}: {fault}.", file=error.filename or tr("A file"), fault=error.strerror or error),
+                tr("Look again when it is back."),
             ) from error
 
     return asked
@@ -187,11 +189,12 @@ def _preflight(command: tuple[str, ...]) -> PreflightReport:
         return jsontext.decode(done.stdout, PreflightReport)
     except subprocess.TimeoutExpired:
         raise MachineCannot(
-            f"The preflight did not answer within {PREFLIGHT_S:.0f} s.", f"Try it in a shell: {shlex.join(argv[2:-1])}"
+            tr("The preflight did not answer within {seconds:.0f} s.", seconds=PREFLIGHT_S),
+            tr("Try it in a shell: {command}", command=shlex.join(("fsgr-tui", *argv[3:-1]))),
         ) from None
     except msgspec.MsgspecError:
         what, _, fix = done.stderr.decode("utf-8", "replace").strip().removeprefix("fsgr-tui: ").partition("\n")
-        raise MachineCannot(what or "The preflight told nothing.", fix.strip()) from None
+        raise MachineCannot(what or tr("The preflight told nothing."), fix.strip()) from None
 
 
 def _start_steps(plan: Plan) -> tuple[str, ...]:
@@ -280,7 +283,10 @@ def _files(features_dir: str, further: Iterable[str]) -> tuple[FoundFile, ...]:
     except (FileNotFoundError, NotADirectoryError):
         listed = []
     except OSError as error:
-        raise MachineCannot(f"{features_dir} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{folder} cannot be read: {fault}.", folder=features_dir, fault=error.strerror),
+            tr("Look at its permissions."),
+        ) from None
     for path in (*listed, *further):
         name = path.removesuffix(".part")
         if not name.endswith(FEATURE_SUFFIXES):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.preflight import Finding
 from tests.fakes import screen as fakes
@@ -23,6 +27,72 @@ async def test_from_the_plan_to_jobs_in_two_keys():
             assert words in shown(pilot.app)
         await press_until(pilot, "y", fakes.RUNNING.name)
         assert "3 Jobs 1*" in shown(pilot.app)
+
+
+async def test_both_keys_at_once_start_everything_when_the_preflight_is_through():
+    world = World()
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        world.hold = threading.Event()
+        await press_until(pilot, "a", "looking at extract (1 of 2)")
+        await press_until(pilot, "y", "Starts when the preflight is through.")
+        assert world.seen.statuses == ()
+        world.hold.set()
+        await until(pilot, lambda: fakes.RUNNING.name in shown(pilot.app))
+        assert [command[0] for command in world.preflighted] == ["extract", "train"]
+
+
+async def test_a_start_that_was_asked_for_too_early_is_forgotten_when_something_stops_it():
+    world = World(findings=(STOP,))
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        world.hold = threading.Event()
+        await press_until(pilot, "a", "looking at extract")
+        await press_until(pilot, "y", "Starts when")
+        world.hold.set()
+        await until(pilot, lambda: "1 thing would stop or spoil it." in shown(pilot.app))
+        await until(pilot, lambda: "Starts when" not in shown(pilot.app))
+        assert world.seen.statuses == ()
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)])
+async def test_a_preflight_that_looks_counts_its_seconds_and_can_be_left(size):
+    world = World()
+    async with world.app().run_test(size=size) as pilot:
+        await opened(pilot)
+        world.hold = threading.Event()
+        await press_until(pilot, "p", "looking at extract (1 of 2) ... 0 s")
+        await until(pilot, lambda: "... 1 s" in shown(pilot.app))
+        await press_until(pilot, "escape", "Verdict")
+        world.hold.set()
+        await pilot.pause(0.1)
+        assert world.seen.statuses == ()
+
+
+async def test_what_an_earlier_step_makes_is_no_fault_of_a_later_one():
+    features = fakes.plan().commands[0].outputs[0]
+    missing = Finding(features, "is not there", verdict="stop", remedy="Extract it.")
+    world = World(findings=(WARN,))
+    by_command = {"extract": (WARN,), "train": (missing, WARN)}
+    world_preflight = world.preflight
+
+    def preflight(command):
+        world.findings = by_command[command[0]]
+        return world_preflight(command)
+
+    world.preflight = preflight
+    async with world.app().run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "a", "It can start.")
+        assert "is not there" not in shown(pilot.app)
+
+
+async def test_enter_starts_all_though_the_table_is_in_focus():
+    world = World()
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "a", "Nothing speaks against it.")
+        await press_until(pilot, "enter", fakes.RUNNING.name)
 
 
 async def test_what_would_stop_it_is_said_first_and_nothing_is_offered_to_start():

@@ -92,7 +92,8 @@ class FindingsView(Vertical):
 
     def _row(self, number: int, step: str, finding: Finding) -> Row:
         word, style = MARKS[finding.verdict]
-        found = finding.found if not finding.needed else f"{finding.found} ({finding.needed})"
+        told = finding.verdict != "ok" and finding.needed
+        found = f"{finding.found} ({finding.needed})" if told else finding.found
         cells = [(tr(word), style), (step, DIM), (finding.what, "bold"), (found, "")]
         return Row(str(number), tuple(cell for place, cell in enumerate(cells) if self._named or place != 1))
 
