@@ -134,7 +134,8 @@ def _on_slurm(
 ) -> int:
     from fsgr_tui.service import cluster
 
-    prepared = cluster.prepare_extraction(request, profile, shards, own_workers=own_workers)
+    folders = {tr("the images"): request.image_root, tr("the feature file"): request.output}
+    prepared = cluster.prepare_extraction(request, cluster.place(profile, folders), shards, own_workers=own_workers)
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
     text.echo(

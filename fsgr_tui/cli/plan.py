@@ -117,7 +117,11 @@ def command(
         if compare
         else planning.plan(intent, image_root, features_dir, what_if, recount=recount)
     )
-    found = _cluster(profile, image_root, features_dir) if options.on_slurm(runs_on, profile) else None
+    found = None
+    if options.on_slurm(runs_on, profile):
+        found = _cluster(profile, image_root, features_dir)
+        if isinstance(made, Plan):
+            made = _in_slurm(made, profile)
     if target:
         _write(target, made)
         _tell_written(target, made)
@@ -131,6 +135,13 @@ def command(
         if found is not None:
             _cluster_view().show(found)
     return 0
+
+
+def _in_slurm(plan: Plan, profile: str) -> Plan:
+    from fsgr_tui.cli import placing
+
+    commands, staged = (placing.placed(steps, profile) for steps in (plan.commands, plan.staged))
+    return msgspec.structs.replace(plan, commands=commands, staged=staged)
 
 
 def _cluster_view() -> ModuleType:

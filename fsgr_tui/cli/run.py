@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.cli import ended, follow, options, placing, text
 from fsgr_tui.core.errors import EXIT_OK, BadRequest
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.language import tr
+from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder
 from fsgr_tui.service import running
@@ -77,13 +79,17 @@ def command(
             detach or "--detach" in own,
             as_json or "--json" in own,
         )
-    if options.on_slurm(runs_on, profile):
+    steps = running.read_plan(first) if first is not None else None
+    asked_profile = _profile(runs_on, profile, steps)
+    if steps is not None and (asked_profile is not None or runs_on == "local"):
+        steps = placing.steps_of_chain(steps)
+    if asked_profile is not None:
         from fsgr_tui.cli import run_cluster
 
-        where = run_cluster.place(profile, request.cwd)
-        return run_cluster.run(request, where, first, dry_run=dry_run, detach=detach, as_json=as_json)
-    if first is not None:
-        return _run_plan(first, request, dry_run=dry_run, detach=detach, as_json=as_json)
+        where = run_cluster.place(asked_profile, {tr("the working folder"): request.cwd or "."})
+        return run_cluster.run(request, where, steps, dry_run=dry_run, detach=detach, as_json=as_json)
+    if steps is not None:
+        return _run_plan(steps, request, dry_run=dry_run, detach=detach, as_json=as_json)
     prepared = running.prepare(request)
     _say(prepared)
     if dry_run:
@@ -99,6 +105,12 @@ def command(
     text.echo(tr("{name} (watch it from anywhere: fsgr-tui attach {name})", name=run.name), sys.stderr)
     status = follow.follow(run, output=prepared.kind == "command" and not as_json)
     return ended.report(status, as_json=as_json, done=ended.result)
+
+
+def _profile(runs_on: str | None, profile: str, steps: Sequence[PlanStep] | None) -> str | None:
+    """The profile for Slurm, empty for the default one; None for this host. Flags count more than what a plan says."""
+    planned = placing.profile_of_plan(steps) if steps is not None and runs_on != "local" and not profile else None
+    return profile or planned or "" if options.on_slurm(runs_on, profile) else planned
 
 
 def _own_flags(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
@@ -118,8 +130,9 @@ def _own_flags(words: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
     return path, rest
 
 
-def _run_plan(path: Path, request: running.RunRequest, *, dry_run: bool, detach: bool, as_json: bool) -> int:
-    steps = running.read_plan(path)
+def _run_plan(
+    steps: Sequence[PlanStep], request: running.RunRequest, *, dry_run: bool, detach: bool, as_json: bool
+) -> int:
     prepared = running.prepare_plan(steps, request)
     for step, one in prepared:
         _say(one)

@@ -192,7 +192,10 @@ def command(
     if where is not None:
         from fsgr_tui.cli import run_cluster
 
-        return run_cluster.this_command(sys.argv[1:], where, dry_run=dry_run, detach=detach, as_json=as_json)
+        seconds = run_cluster.training_time(request.spec, prepared.pairs, where)
+        return run_cluster.this_command(
+            sys.argv[1:], where, dry_run=dry_run, detach=detach, as_json=as_json, seconds=seconds
+        )
     run = training.start(prepared)
     if detach:
         text.echo(run.name)
@@ -203,11 +206,33 @@ def command(
 def _on_slurm(profile: str, asked: dict[str, Any]) -> Place:
     """The cluster; how many nodes and processes a training has there is filled in."""
     from fsgr_tui.cli import run_cluster
-    from fsgr_tui.service import cluster_run
 
     where = run_cluster.place(profile, nodes=asked["nodes"])
-    asked |= {"nodes": where.profile.nodes, "processes": cluster_run.processes_of(where, asked["processes"])}
+    _spread(asked, where)
     return where
+
+
+def _spread(asked: dict[str, Any], where: Place) -> None:
+    from fsgr_tui.service import cluster_run
+
+    asked |= {"nodes": where.profile.nodes, "processes": cluster_run.processes_of(where, asked["processes"])}
+
+
+def spec_of(asked: dict[str, Any], where: Place) -> TrainSpec:
+    """The run that a command line asks for, on a cluster.
+
+    Args:
+        asked: the parameters of `command`.
+
+    Raises:
+        BadRequest: they do not go together.
+    """
+    _spread(asked, where)
+    for name in ("runs_on", "profile", "detach", "as_json"):
+        asked.pop(name)
+    asked["rehearsal"] = asked.pop("dry_run")
+    mode, features, root = asked.pop("mode"), asked.pop("features_path"), asked.pop("image_root")
+    return _request(mode, features, root or "", asked).spec
 
 
 def _request(mode: Mode | None, features_path: str, image_root: str, asked: dict[str, Any]) -> TrainRequest:

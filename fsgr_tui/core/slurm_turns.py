@@ -39,8 +39,8 @@ def reached(status: JobStatus) -> int | None:
     Steps that were done since the last checkpoint do not count: a job that is killed before every checkpoint does some
     each time, and gets nowhere.
     """
-    if status.kind == "train":
-        return status.kept or 0
+    if status.kept is not None:
+        return status.kept
     if status.kind in ("extract", "merge", "convert"):
         return status.progress.step if status.progress.unit in ("images", "rows") else 0
     # A foreign program that keeps something begins the next time with a later epoch.

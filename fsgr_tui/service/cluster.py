@@ -13,7 +13,6 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
-from fsgr_tui.core.machine import Gpu
 from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder, fitted
 from fsgr_tui.core.slurm_job import Part, shard_folder
 from fsgr_tui.core.slurm_script import (
@@ -26,8 +25,7 @@ from fsgr_tui.core.slurm_script import (
     suggested_time_s,
     torchrun_words,
 )
-from fsgr_tui.core.timing import extraction_rate
-from fsgr_tui.core.units import Estimate, Unknown, format_bytes, format_duration
+from fsgr_tui.core.units import Estimate, format_bytes, format_duration
 from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.chain import ids_behind
@@ -35,13 +33,10 @@ from fsgr_tui.jobs.slurm.commands import Commands
 from fsgr_tui.jobs.slurm.facts import read_cluster
 from fsgr_tui.jobs.slurm.submit import Work, part_of, submit, write_member
 from fsgr_tui.probes.disk import probe_disk
-from fsgr_tui.service import extraction
+from fsgr_tui.service import cluster_time, extraction
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
 from fsgr_tui.service.profiles import read_profile
 from fsgr_tui.service.selection import shard, shard_path
-
-COPY_BYTES_S = 50e6
-"""Merging and checking read and write the whole file; so slow is a shared disk that many others use."""
 
 EXAMPLE_RUN = "extract-EXAMPLE"
 
@@ -164,27 +159,21 @@ class PreparedShards(msgspec.Struct, frozen=True):
 
 
 def prepare_extraction(
-    request: ExtractRequest,
-    profile_name: str,
-    shards: int,
-    *,
-    own_workers: bool = False,
-    slurm: Commands = commands.run,
+    request: ExtractRequest, where: Place, shards: int, *, own_workers: bool = False
 ) -> PreparedShards:
     """Look at everything that could stop an extraction on the cluster.
 
     Args:
+        where: the cluster, which can give what the profile asks for.
         shards: tasks of the job array; one is a single job.
         own_workers: whether the user gave the number of workers; else it is that of the profile's CPUs.
 
     Raises:
-        BadRequest: as `extraction.prepare` and `place`; or files of shards are in the way.
-        MachineCannot: as `extraction.prepare` and `place`; or there is no room for shards and the whole file.
+        BadRequest: as `extraction.prepare`; or files of shards are in the way.
+        MachineCannot: as `extraction.prepare`; or there is no room for shards and the whole file.
     """
     if request.shard:
         raise BadRequest("--shard is for a part that you start yourself.", "With --backend slurm say --shards N.")
-    folders = {"the images": request.image_root, "the feature file": request.output}
-    where = place(profile_name, folders, slurm=slurm)
     profile = where.profile
     if profile.nodes > 1:
         raise BadRequest(f"nodes = {profile.nodes}: every shard runs on one node.", "Use nodes = 1 and more --shards.")
@@ -196,19 +185,20 @@ def prepare_extraction(
     )
     whole = extraction.prepare(request)
     parts = _parts(whole, shards)
-    gpu = (
-        Gpu(0, "", profile.gpu_type or _type_of(where.partition), *(Unknown("on a node"),) * 4)
-        if profile.gpus
-        else None
-    )
-    rate = extraction_rate(whole.tower, gpu, where.cpus, request.workers)
-    work = rate.seconds_for(max(len(part.images) for part in parts) / max(1, profile.gpus or 1))
-    time_s = profile.time_s or suggested_time_s(work, where.partition.limit_s)
-    return PreparedShards(where, whole, parts, time_s, work)
+    images = max(len(part.images) for part in parts)
+    work = cluster_time.extraction_time(whole.tower, profile, where.partition, request.workers, images)
+    return PreparedShards(where, whole, parts, time_limit(where, work), work)
 
 
-def _type_of(partition: Partition) -> str:
-    return partition.gpus[0].type if partition.gpus else ""
+def time_limit(where: Place, work: Estimate | None) -> int:
+    """Seconds that a job may run: as the profile says, else suggested; 0 for the partition's default.
+
+    Args:
+        work: how long it takes; None where that cannot be told.
+    """
+    if where.profile.time_s or work is None:
+        return where.profile.time_s or 0
+    return suggested_time_s(work, where.cluster.partition(where.profile.partition).limit_s)
 
 
 def _parts(whole: Prepared, shards: int) -> tuple[Prepared, ...]:
@@ -245,28 +235,39 @@ def extraction_scripts(prepared: PreparedShards, run: RunFolder | None = None) -
         return (
             (part_of(run, "extract"), _batch(prepared.where, run, "extract", f"extract {output}", prepared.time_s)),
         )
-    later_s = round(prepared.whole.need_bytes / COPY_BYTES_S)
-    small = msgspec.structs.replace(prepared.where, profile=light(prepared.where.profile))
-    limit = prepared.where.partition.limit_s
-    if small.profile.partition != prepared.where.profile.partition:
-        limit = prepared.where.cluster.partition(small.profile.partition).limit_s
-    light_s = suggested_time_s(Estimate(later_s, 2 * later_s, 4 * later_s, "s", "guess"), limit)
+    # The profile's own time is that of a shard.
+    small = msgspec.structs.replace(
+        prepared.where, profile=msgspec.structs.replace(light(prepared.where.profile), time="")
+    )
+    light_s = time_limit(small, cluster_time.copying_time(prepared.whole.need_bytes))
     array = _batch(prepared.where, run, "extract", f"extract {output} in {count} shards", prepared.time_s, count)
     return (
         (part_of(run, "extract", "", count), array),
-        (part_of(run, "merge", "merge"), _batch(small, run, "merge", f"merge {count} shards into {output}", light_s)),
-        (part_of(run, "check", "check"), _batch(small, run, "check", f"check {output}, every row", light_s)),
+        *(
+            (part_of(run, name, name), _batch(small, run, name, what, light_s, below=name))
+            for name, what in (
+                ("merge", f"merge {count} shards into {output}"),
+                ("check", f"check {output}, every row"),
+            )
+        ),
     )
 
 
 def _batch(
-    where: Place, run: RunFolder, name: str, what: str, time_s: int, tasks: int = 0, cwd: Path | None = None
+    where: Place,
+    run: RunFolder,
+    name: str,
+    what: str,
+    time_s: int,
+    tasks: int = 0,
+    *,
+    below: str = "",
+    cwd: Path | None = None,
 ) -> Batch:
-    own = run.folder / name if name in ("merge", "check") else run.folder
     return Batch(
         what=what,
         name=part_of(run, name).job_name,
-        folder=str(own),
+        folder=str(run.folder / below),
         output=escaped_pattern(str(run.folder)) + ("/slurm-%A_%a.out" if tasks else "/slurm-%j.out"),
         workdir=str(cwd or Path.cwd()),
         profile=where.profile,
@@ -277,14 +278,21 @@ def _batch(
     )
 
 
-def start_extraction(prepared: PreparedShards, slurm: Commands = commands.run) -> RunFolder:
+def start_extraction(
+    prepared: PreparedShards, name: str = "", needs: Sequence[str] = (), slurm: Commands = commands.run
+) -> RunFolder:
     """Submit a prepared extraction.
 
+    Args:
+        name: the user's own name for the job.
+        needs: names of runs in Slurm that have to end well first.
+
     Raises:
+        BadRequest: the name cannot be.
         MachineCannot: a folder cannot be made, or Slurm takes a job not.
     """
     extraction.make_output_folder(prepared.whole)
-    run = new_run("extract")
+    run = new_run("extract", name)
     request, profile, python = prepared.whole.request, prepared.where.profile, prepared.where.python
     cwd = Path.cwd()
     if len(prepared.shards) == 1:
@@ -300,7 +308,7 @@ def start_extraction(prepared: PreparedShards, slurm: Commands = commands.run) -
         for kind, words in (("merge", _merge(prepared)), ("check", _check(prepared))):
             work = Work(kind=kind, argv=(python, "-m", "fsgr_tui", *words), cwd=cwd, shown=("fsgr-tui", *words))
             write_member(RunFolder(run.folder / kind), work, profile, run)
-    submit(run, extraction_scripts(prepared, run), slurm=slurm)
+    submit(run, extraction_scripts(prepared, run), ids_behind(needs), needs, slurm)
     return run
 
 
@@ -397,5 +405,5 @@ def command_of(where: Place, work: Work) -> Work:
 def command_scripts(where: Place, work: Work, run: RunFolder) -> tuple[tuple[Part, Batch], ...]:
     """The one job of a command and its script."""
     what = " ".join(work.shown or work.argv)
-    batch = _batch(where, run, work.kind, what, where.profile.time_s or 0, cwd=work.cwd)
+    batch = _batch(where, run, work.kind, what, time_limit(where, work.seconds), cwd=work.cwd)
     return ((part_of(run, work.kind), msgspec.structs.replace(batch, torchrun=torchrun_words(work.argv))),)

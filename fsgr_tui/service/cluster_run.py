@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.slurm_script import light
+from fsgr_tui.core.units import Estimate
 from fsgr_tui.jobs.folder import RunFolder, find_run, runs_dir
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.chain import ids_behind
 from fsgr_tui.jobs.slurm.commands import Commands
 from fsgr_tui.jobs.slurm.submit import Work
 from fsgr_tui.service import cluster, running
-from fsgr_tui.service.cluster import Place
+from fsgr_tui.service.cluster import Place, PreparedShards
 
 LIGHT_KINDS = frozenset({"check", "convert", "merge", "plan", "report", "look"})
 """Commands of this program that need no GPU."""
@@ -29,12 +30,14 @@ class Link(msgspec.Struct, frozen=True):
         step: its name in the plan; empty for a command alone.
         name: the user's own name for the job.
         needs: steps that have to end well before.
+        shards: an extraction that was looked at already, in its parts; None for a command as it stands.
     """
 
     step: str
     name: str
     work: Work
     needs: tuple[str, ...] = ()
+    shards: PreparedShards | None = None
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -48,6 +51,11 @@ class Chain(msgspec.Struct, frozen=True):
     links: tuple[Link, ...]
     after: tuple[str, ...] = ()
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know before they are submitted."""
+        return tuple(notice for link in self.links if link.shards for notice in link.shards.whole.notices)
+
     def place_of(self, link: Link) -> Place:
         """Where a job goes; what needs no GPU asks for none."""
         if link.work.kind not in LIGHT_KINDS:
@@ -55,7 +63,21 @@ class Chain(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.where, profile=light(self.where.profile))
 
 
-def prepare(request: running.RunRequest, where: Place, steps: Sequence[PlanStep] | None) -> Chain:
+Known = Estimate | PreparedShards | None
+"""What is known of a command before it is submitted: how long it takes, or all of an extraction."""
+
+Ask = Callable[[Sequence[str], Sequence[str]], Known]
+"""Asks that of a command of this program: its words without the program's name, and the steps that it needs."""
+
+
+def know_nothing(_words: Sequence[str], _needs: Sequence[str]) -> Known:
+    """Of a command that nothing is asked about."""
+    return None
+
+
+def prepare(
+    request: running.RunRequest, where: Place, steps: Sequence[PlanStep] | None, ask: Ask = know_nothing
+) -> Chain:
     """Look at everything that could stop a command, or the steps of a plan, on the cluster.
 
     Args:
@@ -74,10 +96,18 @@ def prepare(request: running.RunRequest, where: Place, steps: Sequence[PlanStep]
     # GPUs are Slurm's to give; those of this host are not looked at.
     here = msgspec.structs.replace(request, gpu="none", after=())
     if steps is None:
-        return Chain(where, (Link("", request.name, _work(where, running.prepare(here))),), after)
+        return Chain(where, (_link(where, "", running.prepare(here), (), ask),), after)
     prepared = running.prepare_plan(steps, here)
-    links = (Link(step.name, one.request.name, _work(where, one), tuple(step.needs)) for step, one in prepared)
-    return Chain(where, tuple(links), after)
+    return Chain(where, tuple(_link(where, step.name, one, step.needs, ask) for step, one in prepared), after)
+
+
+def _link(where: Place, step: str, one: running.PreparedRun, needs: Sequence[str], ask: Ask) -> Link:
+    ours = one.argv[0] == sys.executable and one.kind != "command"
+    known = ask(one.request.argv[1:], needs) if ours else None
+    work = _work(where, one)
+    if isinstance(known, PreparedShards):
+        return Link(step, one.request.name, work, tuple(needs), known)
+    return Link(step, one.request.name, msgspec.structs.replace(work, seconds=known), tuple(needs))
 
 
 def _work(where: Place, one: running.PreparedRun) -> Work:
@@ -86,7 +116,7 @@ def _work(where: Place, one: running.PreparedRun) -> Work:
     work = Work(kind=one.kind, argv=argv, cwd=one.cwd, shown=one.request.shown or one.request.argv, env=one.request.env)
     if one.kind in LIGHT_KINDS:
         return work
-    if one.kind == "train":
+    if one.kind == "train" and not any(word.partition("=")[0] == "--repo" for word in argv):
         return msgspec.structs.replace(work, argv=(*argv, *_spread(where, argv)))
     if where.profile.nodes > 1 and one.kind != "command":
         raise BadRequest(
@@ -124,7 +154,10 @@ def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]
     runs: dict[str, RunFolder] = {}
     for link in chain.links:
         needs = (*chain.after, *(runs[need].name for need in link.needs))
-        runs[link.step] = cluster.start_command(chain.place_of(link), link.work, link.name, needs, slurm)
+        if link.shards is not None:
+            runs[link.step] = cluster.start_extraction(link.shards, link.name, needs, slurm)
+        else:
+            runs[link.step] = cluster.start_command(chain.place_of(link), link.work, link.name, needs, slurm)
     return tuple(runs.values())
 
 
@@ -134,6 +167,10 @@ def chain_text(chain: Chain) -> str:
     for link in chain.links:
         example = RunFolder(runs_dir() / (link.name or f"{link.work.kind}-EXAMPLE"))
         title = f"# {link.step}, after {', '.join(link.needs)}\n" if link.needs else ""
-        scripts = cluster.command_scripts(chain.place_of(link), link.work, example)
+        scripts = (
+            cluster.command_scripts(chain.place_of(link), link.work, example)
+            if link.shards is None
+            else cluster.extraction_scripts(link.shards)
+        )
         texts.append(title + cluster.scripts_text(scripts))
     return "\n".join(texts)

@@ -61,6 +61,7 @@ class PreparedTraining(msgspec.Struct, frozen=True):
 
     Attributes:
         needed: annotated images.
+        pairs: captions to train on.
         captions: the kind of the captions, in words.
         java: for METEOR and the original tokenizer at the end; empty to leave them out.
         notices: what a person should know before it starts.
@@ -70,6 +71,7 @@ class PreparedTraining(msgspec.Struct, frozen=True):
     needed: int
     images: tuple[Image, ...] = ()
     captions: str = ""
+    pairs: int = 0
     java: str = ""
     notices: tuple[str, ...] = ()
 
@@ -92,7 +94,8 @@ def prepare(request: TrainRequest) -> PreparedTraining:
     _require_output(spec)
     images = _require_data(request, captions)
     java, notices = _java(request)
-    return PreparedTraining(request, len(captions.image_ids), images, captions.kind, java, notices)
+    pairs = len(captions.annotations.train)
+    return PreparedTraining(request, len(captions.image_ids), images, captions.kind, pairs, java, notices)
 
 
 def _require_numbers(spec: TrainSpec) -> None:

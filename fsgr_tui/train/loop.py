@@ -182,7 +182,6 @@ class Training:
             checkpoint.sweep(spec)
         if spec.resume and last.exists():
             self.state = self._saver.resume(last, self._events)
-            self._events.kept(self.state.step)
         elif last.exists() and not spec.overwrite:
             raise BadRequest(
                 f"{last} is there already, from an earlier run.",
@@ -197,6 +196,7 @@ class Training:
             raise MachineCannot(
                 f"The processes do not see the same checkpoint in {spec.output}.", "Start it once more."
             )
+        self._events.kept(self.state.step)
         self._board = Board(spec.logs if self._ranks.first else "")
         self.tell_sizes()
         if self._last_step <= spec.warmup:

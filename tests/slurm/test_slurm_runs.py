@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fsgr_tui.cli.run_cluster import without_place
+from fsgr_tui.cli.placing import without_place
 from fsgr_tui.jobs.folder import all_runs, find_run
 from fsgr_tui.jobs.slurm import standing
 from tests.conftest import run_cli
@@ -121,6 +121,49 @@ def test_the_plan_and_the_cluster_command_show_partitions_on_a_node_without_gpu(
     assert "slurm.toml" in listed.stdout
     page = run_cli("plan", "--backend", "slurm", "--dataset", "karpathy", "--markdown").stdout
     assert "## Cluster test" in page
+
+
+def test_a_plan_for_slurm_carries_it_and_its_file_is_a_chain_with_an_array(slurm, demo_root, tmp_path, monkeypatch):
+    """The plan's own commands, with the demo's tower and shards as a person writes them into the file."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    shown = run_cli("plan", "--backend", "slurm", "--dataset", "karpathy")
+    assert "--backend slurm" in shown.stdout.partition("Cluster test")[0]
+    images = str(demo_root / "images")
+    done = run_cli(
+        "plan", "--backend", "slurm", "--image-root", images, "--split", "karpathy", "--gpu", "A100", "--disk-free", "1TB",
+        "--experiments", "50", "--out", "plan.toml",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "plan.toml").read_text()
+    assert text.count('"--backend", "slurm"') == 2
+    small = '"--device", "cpu", "--max-steps", "2", "--batch-size", "8", "--d-model", "32", "--heads", "4", "--no-evaluate", "--warmup", "1"'
+    for planned, ours in (
+        ('"openai"', '"random:0"'),
+        ('"ViT-B-16",', '"fsgr-demo-16",'),
+        ('"--resume",', '"--shards", "2", "--device", "cpu",'),
+        ('"m2_annotations",', f'"{demo_root / "m2_annotations"}", {small},'),
+        ('  "--batch-size", "150",\n', ""),
+    ):
+        assert planned in text
+        text = text.replace(planned, ours)
+    (tmp_path / "plan.toml").write_text(text)
+    dry = run_cli("run", "plan.toml", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "--array=1-2" in dry.stdout
+    # Suggested for the array, its merge and its check, and the training; the check of a file that is not there has none.
+    assert dry.stdout.count("#SBATCH --time=") == 4
+    started = run_cli("run", "plan.toml", "--detach", timeout=90)
+    assert started.returncode == 0, started.stderr
+    runs = [find_run(name) for name in started.stdout.split()]
+    submissions = [standing.read_submission(run) for run in runs]
+    assert [len(each.parts) for each in submissions] == [3, 1, 1]
+    assert [each.needs for each in submissions] == [(), (runs[0].name,), (runs[1].name,)]
+    assert wait_for(lambda: runs[2].recorded_status().ended_for_good, 60), [
+        [(each.state, each.note, each.cause) for each in (run.read_status() for run in runs)],
+        slurm.call("squeue", "-t", "all", "-O", "JobID,State,Reason:40,Dependency:60"),
+    ]
+    assert [run.read_status().state for run in runs] == ["done"] * 3
 
 
 @pytest.mark.torch

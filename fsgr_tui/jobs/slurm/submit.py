@@ -17,6 +17,7 @@ from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.slurm import parse_submitted
 from fsgr_tui.core.slurm_job import Part, Submission
 from fsgr_tui.core.slurm_script import Batch, Profile, job_name, script
+from fsgr_tui.core.units import Estimate
 from fsgr_tui.jobs import life
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
 from fsgr_tui.jobs.control import keep_attempt
@@ -35,6 +36,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         env: variables that the user set for it.
         shown: as a user would type it.
         step: whether the command is one of this program's that prepares and follows one child.
+        seconds: how long it takes, where that can be told.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     shown: tuple[str, ...] = ()
     env: Mapping[str, str] = {}
     step: bool = False
+    seconds: Estimate | None = None
 
 
 def write_member(run: RunFolder, work: Work, profile: Profile, of: RunFolder | None = None) -> None:
