@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.units import format_bytes
+from fsgr_tui.service.curves import Curve
 from fsgr_tui.tui.plain import to_ascii
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.widgets.plot import LABEL_CELLS, Line, legend, plot
@@ -146,3 +148,21 @@ async def test_a_run_that_is_gone_does_not_take_the_others_away():
         world.curves_lost = (fakes.FAILED.name,)
         await press_until(pilot, "o", "1 run cannot be read")
         assert f"A {fakes.RUNNING.name}" in shown(pilot.app)
+
+
+async def test_of_runs_with_several_curves_only_what_tells_them_apart_is_named():
+    world = World(seen=SEEN)
+    curves = world.curves
+
+    def with_validation(name):
+        loss, *others = curves(name)
+        validation = Curve("val_loss", tuple((x, y and y * 1.1) for x, y in loss.curves[0].points))
+        return (msgspec.structs.replace(loss, curves=(*loss.curves, validation)), *others)
+
+    world.curves = with_validation
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "3", "41,200")
+        await press_until(pilot, "m", "B val_loss")
+        await press_until(pilot, "o", "F 1122-093000-0c0d val_loss")
+        assert "A 1124-101500-ab12 loss" in shown(pilot.app)

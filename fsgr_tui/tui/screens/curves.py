@@ -189,12 +189,14 @@ class CurvesScreen(Dialog[None]):
         if not self._over:
             return [Line(printable(curve.name), curve.points) for curve in chart.curves]
         lines = []
-        for job in (self._job, *self._others):
+        short = _apart(jobs := (self._job, *self._others))
+        for job in jobs:
             same = next((other for other in self._curves.get(job, ()) if other.title == chart.title), None)
             curves = same.curves if same else ()
             # With one curve to a run the run's name says it all.
             lines += [
-                Line(printable(job if len(curves) == 1 else f"{job} {curve.name}"), curve.points) for curve in curves
+                Line(printable(job if len(curves) == 1 else f"{short[job]} {curve.name}"), curve.points)
+                for curve in curves
             ]
         return lines
 
@@ -210,6 +212,15 @@ class CurvesScreen(Dialog[None]):
                 ("?", tr("help")),
             )
         )
+
+
+def _apart(jobs: tuple[str, ...]) -> dict[str, str]:
+    """The jobs' names without the words that all of them begin with."""
+    words = [job.split("-") for job in jobs]
+    same = 0
+    while all(len(each) > same + 1 and each[same] == words[0][same] for each in words):
+        same += 1
+    return {job: "-".join(each[same:]) for job, each in zip(jobs, words, strict=True)}
 
 
 def _titles(charts: tuple[Chart, ...], at: int, width: int) -> Text:

@@ -85,7 +85,7 @@ class SampleScreen(Dialog[None]):
         """Look at the first image."""
         self._input.display = self._said.display = False
         keys = (
-            ("n p", tr("image")), ("← ↑ ↓ →", tr("patch")), ("t", tr("text")), ("x", tr("norms")), ("Esc", tr("close")),
+            ("n", tr("image")), ("←↑↓→", tr("patch")), ("t", tr("text")), ("x", tr("norm")), ("Esc", tr("back")),
             ("?", tr("help")),
         )  # fmt: skip
         self._foot.say(key_words(keys))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from fsgr_tui.features.compare import FeatureComparison
 
 TELL_EVERY_S = 0.5
-DETAIL_FROM = 100
+WIDE_FROM = 100
+"""Below this width what the files have stands in one column with the details."""
+
 _STYLES = {"same": GOOD, "note": WARN, "differs": BAD}
 _ORDER = ("differs", "note", "same")
 
@@ -70,9 +72,9 @@ class TwoFilesScreen(Dialog[None]):
             (
                 Column(mark("verdict"), 10),
                 Column(mark("what"), 24),
-                Column("A", 24),
-                Column("B", 24),
-                Column(mark("detail"), from_width=DETAIL_FROM),
+                Column("A", 24, from_width=WIDE_FROM),
+                Column("B", 24, from_width=WIDE_FROM),
+                Column(mark("detail")),
             ),
             id="two-rows",
         )
@@ -94,7 +96,8 @@ class TwoFilesScreen(Dialog[None]):
         self._compare()
 
     def on_resize(self) -> None:
-        """Lay the paths out."""
+        """Lay the paths and the rows out."""
+        self._show_rows()
         room = self.size.width - 5
         self._paths.say(
             layout.lines(
@@ -151,7 +154,7 @@ class TwoFilesScreen(Dialog[None]):
         rows = sorted(found.rows, key=lambda row: _ORDER.index(row.verdict))
         self._rows = {f"{number}": row for number, row in enumerate(rows)}
         self._table.display = True
-        self._table.show([Row(key, _cells(row)) for key, row in self._rows.items()])
+        self._show_rows()
         self._table.focus()
         self._show_detail(self._table.chosen)
 
@@ -160,20 +163,30 @@ class TwoFilesScreen(Dialog[None]):
         event.stop()
         self._show_detail(event.key)
 
+    def _show_rows(self) -> None:
+        wide = self.size.width >= WIDE_FROM
+        self._table.show([Row(key, _cells(row, wide=wide)) for key, row in self._rows.items()])
+
     def _show_detail(self, key: str) -> None:
         row = self._rows.get(key)
         if row is None:
             return
-        values = f"A {row.a or '-'}   B {row.b or '-'}" if row.a or row.b else ""
-        parts = (Text(printable(part)) for part in (values, row.detail) if part)
+        parts = (Text(printable(part)) for part in (_values(row), row.detail) if part)
         self._detail.say(layout.lines(Text(row.label, "bold"), *parts))
 
 
-def _cells(row: ComparisonRow) -> tuple[tuple[str, str], ...]:
+def _values(row: ComparisonRow) -> str:
+    return f"A {row.a or '-'}   B {row.b or '-'}" if row.a or row.b else ""
+
+
+def _cells(row: ComparisonRow, *, wide: bool) -> tuple[tuple[str, str], ...]:
     from fsgr_tui.features.agreement import VERDICT_WORDS
 
     style = DIM if row.verdict == "same" else ""
     return (
-        (tr(VERDICT_WORDS[row.verdict]), _STYLES[row.verdict]), (row.label, style), (row.a, style), (row.b, style),
-        (row.detail, style),
-    )  # fmt: skip
+        (tr(VERDICT_WORDS[row.verdict]), _STYLES[row.verdict]),
+        (row.label, style),
+        (row.a, style),
+        (row.b, style),
+        (row.detail if wide else _values(row) or row.detail, style),
+    )

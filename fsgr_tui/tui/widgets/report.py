@@ -86,9 +86,11 @@ class ReportPanel(Vertical):
             return
         report = past.outcome
         verdict = (tr("GOOD"), GOOD) if report.good else (tr("BAD"), "#f2777a")
+        # The verdict stands before it already.
+        headline = report.headline.removeprefix(tr("good")).lstrip(":： ") if report.good else report.headline
         age_s = now - past.at
         when = tr("checked {age} ago", age=format_duration(age_s)) if age_s >= RECENT_S else tr("checked just now")
-        self._headline.say(_judged(*verdict, report.headline.removeprefix("good: "), f"{report.depth}  ({when})"))
+        self._headline.say(_judged(*verdict, headline, f"{report.depth}  ({when})"))
         rows = sorted(report.rows, key=lambda row: _ORDER.index(row.judgement))
         self._rows = {f"{number}": row for number, row in enumerate(rows)}
         self._table.display = True
