@@ -58,6 +58,18 @@ async def test_the_form_is_filled_in_from_the_plan_and_shows_its_command():
         assert "fsgr-tui extract --image-root /data/coco/images --split karpathy" in text
 
 
+async def test_a_fault_of_another_field_leaves_the_field_in_use_in_sight_until_it_is_to_be_started():
+    world = World(fault=BadRequest("/data/features/f.hdf5 exists already.", "Use --resume, or --overwrite."))
+    async with world.app().run_test(size=(60, 15)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "e", 'look at the field "if it exists"')
+        assert "what to run" in shown(pilot.app)
+        assert form(pilot).entered == "what"
+        await press_until(pilot, "ctrl+s", "! /data/features/f.hdf5 exists already.")
+        assert form(pilot).entered == "extract_existing"
+        assert world.started == []
+
+
 async def test_a_fault_stands_below_the_field_that_it_belongs_to():
     world = World(fault=MachineCannot("There is no weights file /x/model.pt.", "Look at --weights."))
     async with world.app().run_test(size=(80, 24)) as pilot:

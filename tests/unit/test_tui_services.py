@@ -1,9 +1,70 @@
-"""The screen's own use cases: which feature files there are."""
+"""The screen's own use cases: which feature files there are, and starting what the run form asks for."""
+
+import time
 
 import pytest
 
-from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.jobs import control
+from fsgr_tui.jobs.folder import find_run, new_run
+from fsgr_tui.tui.order import order_for
+from fsgr_tui.tui.run_fields import AFTER, IN_TURN, PRECOMPUTED, texts_for
 from fsgr_tui.tui.services import real_services
+from fsgr_tui.tui.widgets.queue import waiting_jobs
+from tests.fakes import screen as fakes
+
+TEXTS = {**texts_for(fakes.plan(), fakes.FEATURES, 2), "what": PRECOMPUTED, "features": "/nowhere/f.hdf5"}
+
+
+@pytest.fixture
+def sleeping(tmp_path, monkeypatch):
+    """A job that would take long."""
+    monkeypatch.setenv("FSGR_TUI_RUNS", str(tmp_path / "runs"))
+    run = new_run("command")
+    control.start(run, "command", ("sleep", "60"))
+    yield run
+    control.stop(run, 0)
+
+
+def soon(holds):
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_waits_for_a_job_may_miss_what_that_one_makes_and_can_be_taken_out(sleeping):
+    services = real_services()
+    texts = {**TEXTS, "start": AFTER, "after": sleeping.name}
+    ready = services.prepare(order_for(texts))
+    assert ready.prepared is None
+    assert ready.missing is not None
+    name = services.start(ready)
+    assert find_run(name).read_spec().needs == (sleeping.name,)
+    soon(lambda: [job.note for job in waiting_jobs(services.jobs(""))] == [f"waits for {sleeping.name}"])
+    (job,) = waiting_jobs(services.jobs(""))
+    assert (job.name, job.waiting, job.command) == (name, "jobs", order_for(texts).request.shown)
+    services.stop(name)
+    soon(lambda: waiting_jobs(services.jobs("")) == ())
+    assert services.jobs("").find(name).state == "stopped"
+
+
+def test_without_a_job_to_wait_for_what_is_missing_stops_it(sleeping):
+    services = real_services()
+    for start in ("now", IN_TURN):
+        with pytest.raises(BadRequest):
+            services.prepare(order_for({**TEXTS, "start": start}))
+    with pytest.raises(BadRequest, match="no job"):
+        services.prepare(order_for({**TEXTS, "start": AFTER, "after": "nobody"}))
+
+
+def test_a_preflight_speaks_the_language_of_the_screen(monkeypatch):
+    asked = ("train", "--mode", "precomputed", "--features-path", "/nowhere/f.hdf5", "--annotation-folder", "/nowhere")
+    monkeypatch.delenv("FSGR_TUI_LANG", raising=False)
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    report = real_services().preflight(asked)
+    assert report.stops
+    assert not any(finding.found.isascii() for finding in report.stops)
 
 
 def test_feature_files_of_the_folder_and_of_jobs_are_listed_once(tmp_path):

@@ -76,12 +76,13 @@ class RunPlace(Place):
     ]
 
     class Checked(Message):
-        """What speaks against the form as it is, if anything."""
+        """What speaks against the form as it is, if anything; `start` when it was to be started."""
 
-        def __init__(self, texts: dict[str, str], outcome: Ready | Problem) -> None:
+        def __init__(self, texts: dict[str, str], outcome: Ready | Problem, *, start: bool = False) -> None:
             super().__init__()
             self.texts = texts
             self.outcome = outcome
+            self.start = start
 
     class Defaults(Message):
         """The texts for a plan, with the workers that this machine suggests."""
@@ -256,7 +257,7 @@ class RunPlace(Place):
                 return
         except Problem as problem:
             self._starting = False
-            self.post_message(self.Checked(texts, problem))
+            self.post_message(self.Checked(texts, problem, start=start))
         else:
             self.post_message(self.Checked(texts, ready))
 
@@ -278,6 +279,8 @@ class RunPlace(Place):
             form.show_fault(name, fault.what, fault.fix, BAD if fault is outcome else WARN)
         else:
             form.show_fault("", "", "")
+        if message.start and not self._view and name:
+            form.enter(name)
         words = self.query_one("#outcome", Words)
         if not isinstance(outcome, Problem):
             words.say(ready_words(outcome))

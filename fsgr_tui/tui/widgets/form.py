@@ -127,7 +127,8 @@ class Form(VerticalScroll, can_focus=False):
         """Show a fault below its field, and none elsewhere; no name clears all."""
         for each, row in self._fields.items():
             row.show_fault(what if each == name else "", fix if each == name else "", style)
-        if name in self._fields:
+        # Another field's fault must not take the field in use out of sight.
+        if name in self._fields and self.entered in ("", name):
             self._fields[name].scroll_visible(animate=False)
 
     @on(Input.Changed)
