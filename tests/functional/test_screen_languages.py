@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-
 from textual.screen import ModalScreen
 
 from fsgr_tui.core import language
@@ -29,7 +28,7 @@ NAMES = re.compile(
     ·\ images\b | --mode\ \w+ | (?:Traceback|OSError).* | /[\w./\[\]-]+ | [\w.-]+\.(?:hdf5|toml|part|jpg|html|ledger) | \S*_\S* | --[\w-]+
     | fsgr-tui(?:\ (?:--plan|[a-z]+))? | (?:extract|train|check)-\d{4}-\d{6}-\w{4}
     | \b(?:CLIP|GPUs?|CPUs?|MIG|COCO|FSGR|HDF5|LMDB|ViT[-/\w]*|openai|random|RTX|NVIDIA|GeForce|Slurm|Linux|cgroup|NaN|CIDEr|D)\b
-    | \b(?:train2014|val2014|test2014|karpathy|coco\w*|gpu07|ext4|\w*float\w*|fp(?:16|32)|bf16|cuda|native|gzip|pillow|torchvision)\b
+    | \b(?:train2014|val2014|test2014|karpathy|coco\w*|gpu07|ext4|\w*float\w*|fp(?:16|32)|bf16|cuda|native|gzip|pillow|torchvision|loss)\b
     | \b(?:[kMGT]?B|GiB|GHz|px|ms|min|img|none)\b | \d+(?:\.\d+)?(?:px|x|xA\w+)\b | \b\dx\d\b | \bx\d+\b
     | \b(?:Enter|Esc|Tab|F1|esc|tab|enter|space|home|end|pgup|pgdn|del|shift|ctrl)\b | \^[a-z]
     """,
@@ -74,7 +73,15 @@ def world(say) -> World:
     course = replace(fakes.COURSE, log=())
     rows = tuple(replace_texts(row, say, "what", "expected", "found", "detail") for row in fakes.BAD_REPORT.rows)
     report = msgspec.structs.replace(replace_texts(fakes.BAD_REPORT, say, "headline", "depth"), rows=rows)
-    return World(seen=JobsSeen((running, failed, fakes.DONE), course), files=fakes.FILES, outcome=report)
+    comparison = replace_texts(fakes.COMPARISON, say, "headline", "depth")
+    rows = tuple(replace_texts(row, say, "a", "b", "detail") for row in comparison.rows)
+    comparison = msgspec.structs.replace(comparison, rows=rows)
+    return World(
+        seen=JobsSeen((running, failed, fakes.DONE), course),
+        files=fakes.TWO_FILES,
+        outcome=report,
+        comparison=comparison,
+    )
 
 
 def replace_texts(struct, say, *names: str):
@@ -84,9 +91,10 @@ def replace_texts(struct, say, *names: str):
 def in_front(app) -> str:
     """What a dialog shows, without the place below it; or what the place shows."""
     lines = shown(app).splitlines()
-    if not isinstance(app.screen, ModalScreen):
+    boxes = app.screen.query(".box")
+    if not isinstance(app.screen, ModalScreen) or not boxes:
         return "\n".join(lines)
-    region = app.screen.children[0].region
+    region = boxes.first().region
     return "\n".join(line[region.x : region.right] for line in lines[region.y : region.bottom])
 
 
@@ -96,7 +104,8 @@ def left_over(text: str) -> set[str]:
 
 PLACES_AND_DIALOGS = {
     "plan": "", "plan, enlarged": "z", "greeting": "", "help": "question_mark", "intent": "i", "intent, help": "i f1",
-    "steps": "a", "preflight": "p", "run": "2", "jobs": "3", "failed job": "3 down", "log": "3 l", "curves": "3 v", "stop": "3 x",
+    "steps": "a", "preflight": "p", "run": "2", "jobs": "3", "failed job": "3 down", "log": "3 l", "curves": "3 m", "stop": "3 s", "delete": "3 down x",
+    "report": "3 down o", "log, searched": "3 l slash 1 enter", "other runs": "3 m o", "patch": "4 v down", "two files": "4 m down d",
     "features": "4", "check": "4 c", "sample": "4 v", "compare": "5", "palette": "ctrl+p", "nothing found": "ctrl+p @ @",
 }  # fmt: skip
 
