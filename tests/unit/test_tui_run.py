@@ -310,7 +310,7 @@ async def test_a_start_after_a_job_offers_the_newest_one_and_may_miss_what_that_
         await choose(pilot, "start", AFTER)
         assert form(pilot).values["after"] == "train-3"
         await until(pilot, lambda: "Something is missing now" in shown(pilot.app))
-        assert "! There is no file" in shown(pilot.app)
+        await until(pilot, lambda: "! There is no file" in shown(pilot.app))
         assert "It begins when train-3 has ended well." in shown(pilot.app)
         assert "fsgr-tui run --after train-3 -- fsgr-tui train" in shown(pilot.app)
         await pilot.press("ctrl+s")
@@ -385,6 +385,17 @@ async def test_every_field_is_in_sight_when_it_is_used_in_a_small_window(mode):
             assert "fsgr-tui" in text.partition("The same on the command line")[2]
             await pilot.press("down")
         assert last == "start"
+
+
+async def test_a_choice_without_room_for_all_its_values_shows_the_chosen_one():
+    async with World().app().run_test(size=(60, 15)) as pilot:
+        await at_form(pilot)
+        for what in (PRECOMPUTED, REALTIME, EXTRACT):
+            await pilot.press("right")
+            await until(pilot, lambda what=what: f"[{what}]" in shown(pilot.app))
+        # As a wider terminal shows them.
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "[extract] train precomputed  train realtime" in shown(pilot.app))
 
 
 async def test_a_large_window_shows_the_form_the_command_the_findings_and_the_queue():

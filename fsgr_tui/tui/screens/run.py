@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 
@@ -17,14 +17,13 @@ from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import BAD, DIM, WARN
+from fsgr_tui.tui.format import BAD, WARN
 from fsgr_tui.tui.intent_form import BadField
-from fsgr_tui.tui.order import Ready, command_for, order_for
+from fsgr_tui.tui.order import Ready, order_for
 from fsgr_tui.tui.run_fields import (
     AFTER,
     EXTRACT,
     FIELDS,
-    NOW,
     PRECOMPUTED,
     REALTIME,
     following,
@@ -36,16 +35,11 @@ from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
-from fsgr_tui.tui.widgets.command import CommandPanel
+from fsgr_tui.tui.widgets.beside import FINDINGS, QUEUE, Beside
 from fsgr_tui.tui.widgets.form import Form, field_of
-from fsgr_tui.tui.widgets.preflight import Asked, Preflights
-from fsgr_tui.tui.widgets.queue import QueueView, waiting_jobs
-from fsgr_tui.tui.widgets.words import Words
+from fsgr_tui.tui.widgets.queue import waiting_jobs
 
 PAUSE_S = 0.5
-FINDINGS, QUEUE = "findings", "queue"
-"""What can be looked at beside the form, or in its place where the room is short."""
-
 TITLES = {
     EXTRACT: mark("Extract grid features"),
     PRECOMPUTED: mark("Train on a feature file"),
@@ -111,17 +105,12 @@ class RunPlace(Place):
         self._pause: Timer | None = None
         self._left = "what"
         self._view = ""
-        self._preflighted: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
         """The form beside (or above) its command and what speaks against it."""
         with Horizontal(id="run"):
             yield Form(FIELDS, {})
-            with Vertical(id="beside"):
-                yield Words(Text(tr("looking ..."), DIM), id="outcome")
-                yield CommandPanel()
-                yield Preflights(self._services, id=FINDINGS)
-                yield QueueView(self._services, id=QUEUE)
+            yield Beside(self._services)
 
     def show_plan(self, plan: Plan, features_dir: str) -> None:
         """Know the latest plan; a form that nobody touched follows it when its choice changes."""
@@ -149,10 +138,7 @@ class RunPlace(Place):
 
     def on_mount(self) -> None:
         """Fill the form."""
-        self.query_one(f"#{FINDINGS}").border_title = Text.assemble(" ", tr("Preflight"), " ")
-        self.query_one(f"#{QUEUE}").border_title = Text.assemble(" ", tr("Queue"), " ")
         self._say_queue()
-        self._forget_findings()
         if self._plan is not None:
             self.action_fill_again()
 
@@ -195,13 +181,7 @@ class RunPlace(Place):
         """The fields that matter, and the command."""
         self.query_one(Form).show_only(shown_fields(self._texts))
         self._say_title()
-        panel = self.query_one(CommandPanel)
-        try:
-            panel.show(command_for(self._texts))
-        except BadField as fault:
-            panel.show_fault(fault)
-        if self._preflighted and self._preflighted != self._command():
-            self._forget_findings()
+        self.query_one(Beside).show_command(self._texts)
 
     def on_form_entered(self) -> None:
         """Enter goes on to the next field; starting takes a key of its own."""
@@ -281,20 +261,20 @@ class RunPlace(Place):
             form.show_fault("", "", "")
         if message.start and not self._view and name:
             form.enter(name)
-        words = self.query_one("#outcome", Words)
+        beside = self.query_one(Beside)
         if not isinstance(outcome, Problem):
-            words.say(ready_words(outcome))
+            beside.say(ready_words(outcome))
         elif name:
             label = next(tr(field.label) for field in fields if field.name == name)
-            words.say(Text(tr('Cannot start yet: look at the field "{label}".', label=label), WARN))
+            beside.say(Text(tr('Cannot start yet: look at the field "{label}".', label=label), WARN))
         else:
-            words.say(layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix)))
+            beside.say(layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix)))
 
     def action_copy(self) -> None:
         """Copy the command, and show it alone."""
         from fsgr_tui.tui.screens.command import CommandScreen
 
-        if command := self._command():
+        if command := self.query_one(Beside).command:
             self.app.push_screen(CommandScreen(command))
 
     def action_queue(self) -> None:
@@ -303,25 +283,8 @@ class RunPlace(Place):
 
     def action_preflight(self) -> None:
         """Look for everything that would stop or spoil what the form stands for; Escape leaves it looking."""
-        view = self.query_one(Preflights)
         self._look_at(FINDINGS)
-        try:
-            self._preflighted = command_for(self._texts)
-            # What it waits for does not matter here.
-            view.look((Asked(command_for({**self._texts, "start": NOW})[1:]),))
-        except BadField as fault:
-            view.say_problem(fault)
-
-    def _command(self) -> tuple[str, ...]:
-        try:
-            return command_for(self._texts)
-        except BadField:
-            return ()
-
-    def _forget_findings(self) -> None:
-        self._preflighted = ()
-        words = tr("^t looks at everything that would stop or spoil it: weights, GPU, disk, every image, captions.")
-        self.query_one(Preflights).forget(words)
+        self.query_one(Beside).preflight(self._texts)
 
     def _look_at(self, view: str) -> None:
         """Show a view, and put the focus into it; no view goes back to the form."""
@@ -342,7 +305,7 @@ class RunPlace(Place):
         form.enter(self._left if self._left in names else "what")
 
     def _say_queue(self) -> None:
-        self.query_one(QueueView).show(waiting_jobs(self._seen))
+        self.query_one(Beside).show_jobs(waiting_jobs(self._seen))
         self._say_title()
         self.refresh_bindings()
 

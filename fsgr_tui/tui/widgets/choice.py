@@ -1,4 +1,4 @@
-"""One of a few values, all of them in sight: left and right choose."""
+"""One of a few values, all of them in sight where there is room: left and right choose."""
 
 from __future__ import annotations
 
@@ -63,11 +63,19 @@ class Choice(Words, can_focus=True):
         self._redraw()
         self.post_message(self.Changed(self))
 
+    def on_resize(self) -> None:
+        """Show as many values as there is room for."""
+        self._redraw()
+
     def _redraw(self) -> None:
+        chosen = f"[{tr(self.value)}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}"
         line = Text()
         for number, value in enumerate(self._values):
             if number == self._at:
-                line.append(f"[{tr(value)}]", f"reverse bold {WAY_B}" if self.has_focus else f"bold {WAY_B}")
+                line.append(*chosen)
             else:
                 line.append(f" {tr(value)} ", DIM)
+        if 0 < self.size.width < line.cell_len:
+            # Without room for all of them: the chosen one, between signs that there are others.
+            line = Text.assemble(("‹", DIM), chosen, ("›", DIM))
         self.say(line)
