@@ -108,13 +108,13 @@ class Form(VerticalScroll, can_focus=False):
             row.display = name in names
 
     def enter(self, name: str) -> None:
-        """Put the focus into a field."""
-        self._fields[name].editor.focus()
+        """Put the focus into a field, before the next key: `focus` would let keys that come in one piece go elsewhere."""
+        self.screen.set_focus(self._fields[name].editor)
 
     @property
     def entered(self) -> str:
         """The name of the field in focus; empty when none is."""
-        return next((name for name, row in self._fields.items() if row.editor.has_focus), "")
+        return next((name for name, row in self._fields.items() if row.editor is self.screen.focused), "")
 
     def action_step(self, by: int) -> None:
         """Put the focus into the next field; at the ends it stays, rather than to leave the form."""
