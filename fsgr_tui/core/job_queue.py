@@ -64,9 +64,9 @@ def in_order(waits: Sequence[Waits], open_jobs: Mapping[str, JobStatus], holder:
             depths[name] = max((depth(by_name[need]) + 1 for need in each.needs if need in by_name), default=0)
         return depths[name]
 
-    def key(each: Waits) -> tuple[bool, int, int, tuple[float, str]]:
-        local = each.status.backend == "local"
-        return not local, _RANKS[each.status.waiting], depth(each), each.order
+    def key(each: Waits) -> tuple[bool, int, int, bool, tuple[float, str]]:
+        status = each.status
+        return status.backend != "local", _RANKS[status.waiting], depth(each), status.name != holder, each.order
 
     found: list[Queued] = []
     for place, each in enumerate(sorted(waits, key=key), start=1):
@@ -85,8 +85,8 @@ def _behind(each: Waits, open_jobs: Mapping[str, JobStatus], before: Sequence[st
     match each.status.waiting:
         case "jobs":
             return tuple(need for need in each.needs if need in open_jobs)
-        case "queue":
-            return (*((holder,) if holder else ()), *before)
+        case "queue" if each.status.name != holder:
+            return tuple(dict.fromkeys((*((holder,) if holder else ()), *before)))
         case "gpu":
             return tuple(before)
     return ()
@@ -97,5 +97,8 @@ def _told(status: JobStatus, behind: Sequence[str]) -> str:
         return tr("waits for {jobs}", jobs=", ".join(behind))
     if status.waiting == "queue" and behind:
         return tr("waits for its turn, behind {jobs}", jobs=", ".join(behind))
+    if status.waiting in ("jobs", "queue"):
+        # It has its turn; its runner has not written that down yet.
+        return tr("begins in a moment")
     # Why no GPU is free only its runner knows, and why Slurm lets it wait only Slurm.
     return status.note or (tr("waits for a GPU") if status.waiting == "gpu" else tr("begins in a moment"))

@@ -226,4 +226,4 @@ def verdict(result: DemoResult) -> str:
         score=result.control_cider,
         judged=tr("below it") if result.control_cider < result.stated_cider else tr("NOT below it"),
     )
-    return f"{reached} {control}"
+    return tr("{reached} {control}", reached=reached, control=control)

@@ -162,7 +162,7 @@ def start_plan(prepared: Sequence[tuple[PlanStep, PreparedRun]]) -> tuple[RunFol
     """
     names: dict[str, str] = {}
     runs: list[RunFolder] = []
-    front = turns.front() - len(prepared)
+    front = turns.front() - len(prepared) if any(one.request.first for _, one in prepared) else 0.0
     for step, one in prepared:
         run = new_run(step.name, one.request.name)
         names[step.name] = run.name

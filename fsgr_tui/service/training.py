@@ -48,7 +48,7 @@ _MEMORY_KINDS = (mark("GPU allocated"), mark("process RSS"))
 """As the child tells them."""
 
 GUIDE_MEMORY: dict[Mode, str] = {"realtime": "22 GB", "precomputed": "16 GB"}
-GUIDE_EPOCH: dict[Mode, str] = {"realtime": "2 h", "precomputed": "40 min"}
+GUIDE_EPOCH: dict[Mode, str] = {"realtime": mark("2 h"), "precomputed": mark("40 min")}
 _GUIDE_STEP: dict[Mode, tuple[float, int]] = {
     "realtime": (GUIDE_REALTIME_STEP_S, GUIDE_REALTIME_BATCH),
     "precomputed": (GUIDE_PRECOMPUTED_STEP_S, GUIDE_PRECOMPUTED_BATCH),
@@ -211,9 +211,9 @@ def measured_rows(result: dict[str, Any]) -> Rows:
     step_s, batch = _GUIDE_STEP[mode]
     return [
         (tr("batch size"), str(result["batch_size"]), str(batch)),
-        (tr("time per step"), shown_duration(result["step_s"]), f"{step_s} s"),
+        (tr("time per step"), shown_duration(result["step_s"]), tr("{seconds} s", seconds=step_s)),
         (tr("caption pairs/s"), shown_rate(result["pairs_per_s"]), f"{batch / step_s:.0f}"),
-        (tr("time per epoch"), shown_duration(result["epoch_s"]), GUIDE_EPOCH[mode]),
+        (tr("time per epoch"), shown_duration(result["epoch_s"]), tr(GUIDE_EPOCH[mode])),
         (tr("waiting for data"), shown_share(result["data_wait_share"]), "-"),
         (tr("memory beyond start"), shown_memory(result), GUIDE_MEMORY[mode]),
         (tr("largest batch"), shown_largest(result), tr("{batch} was used", batch=batch)),

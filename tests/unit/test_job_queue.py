@@ -9,6 +9,7 @@ import pytest
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.job_queue import Waits, in_order
+from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.jobs import control, turns
 from fsgr_tui.jobs.folder import find_run
 from fsgr_tui.service import queue, running
@@ -58,6 +59,14 @@ def test_what_has_had_its_turn_comes_first_and_what_needs_others_last():
     ]
 
 
+def test_a_job_whose_turn_it_is_waits_for_nobody():
+    now, later = ordered(
+        waits("now", "queue", 1, note="waits for its turn, behind x"), waits("later", "queue", 2), holder="now"
+    )
+    assert (now.behind, now.told) == ((), "begins in a moment")
+    assert later.told == "waits for its turn, behind now"
+
+
 def test_needs_that_run_in_a_circle_are_still_listed():
     assert len(ordered(waits("a", "jobs", 0, ("b",)), waits("b", "jobs", 0, ("a",)))) == 2
 
@@ -75,7 +84,7 @@ def test_a_moved_job_begins_first_and_the_others_follow():
     printed(two, "on")
     assert one.read_status().state == "queued"
     control.stop(one)
-    assert queue.queue() == ()
+    assert wait_for(lambda: queue.queue() == ())
 
 
 def test_a_job_that_does_not_wait_cannot_be_moved():
@@ -103,6 +112,16 @@ def test_a_job_may_be_started_in_front():
     request = running.RunRequest(argv=("sleep", "60"), name="urgent", queue=True, first=True, gpu="none")
     running.start(running.prepare(request))
     assert wait_for(lambda: [job.name for job in queue.queue()] == ["urgent", "one"])
+
+
+def test_the_steps_of_a_plan_in_front_keep_their_own_order():
+    holder = started(SLEEPING, "holder", queue=True)
+    printed(holder, "on")
+    started(SLEEPING, "one", queue=True)
+    steps = [PlanStep(name=name, argv=("sleep", "60")) for name in ("a", "b")]
+    request = running.RunRequest(argv=(), name="p", queue=True, first=True, gpu="none")
+    running.start_plan(running.prepare_plan(steps, request))
+    assert wait_for(lambda: [job.name for job in queue.queue()] == ["p-a", "p-b", "one"])
 
 
 @pytest.mark.slow
