@@ -61,7 +61,7 @@ def test_what_has_had_its_turn_comes_first_and_what_needs_others_last():
 
 def test_a_job_whose_turn_it_is_waits_for_nobody():
     now, later = ordered(
-        waits("now", "queue", 1, note="waits for its turn, behind x"), waits("later", "queue", 2), holder="now"
+        waits("now", "queue", 2, note="waits for its turn, behind x"), waits("later", "queue", 1), holder="now"
     )
     assert (now.behind, now.told) == ((), "begins in a moment")
     assert later.told == "waits for its turn, behind now"
