@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from fsgr_tui.jobs.processes import find
 from tests.fakes.jobs import wait_for
@@ -33,6 +34,11 @@ def missing() -> list[str]:
 class RealSlurm:
     """Controller, two nodes (with two pretended GPUs each) and munge, until `stop`."""
 
+    SETTINGS: ClassVar[dict[str, object]] = {}
+    """Settings on top of those of `_configure`."""
+
+    PORTS = 3
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fs", dir="/tmp"))
         self.env = {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:{SBIN}"}
@@ -40,23 +46,28 @@ class RealSlurm:
             (self.folder / name).mkdir(mode=0o700)
         (self.folder / "munge/key").write_bytes(os.urandom(1024))
         (self.folder / "munge/key").chmod(0o600)
-        self._configure(_free_ports(3))
+        self.ports = _free_ports(self.PORTS)
+        self._configure(self.ports[:3])
 
     def start(self) -> None:
         """Start the daemons and wait until both nodes are idle."""
-        self._daemon(
+        self.daemon(
             "munged", "--force", f"--key-file={self.folder}/munge/key", f"--seed-file={self.folder}/munge/seed",
             f"--socket={self.folder}/run/m", f"--pid-file={self.folder}/run/munged.pid", f"--log-file={self.folder}/log/munged.log",
         )  # fmt: skip
-        self._daemon("slurmctld")
+        self.start_controller()
         for node in ("n1", "n2"):
-            self._daemon("slurmd", "-N", node)
+            self.daemon("slurmd", "-N", node)
         until = time.monotonic() + START_S
         while self.call("sinfo", "-h", "-N", "-p", "main", "-t", "idle", "-o", "%N").split() != ["n1", "n2"]:
             if time.monotonic() > until:
                 log = (self.folder / "log/slurmctld.log").read_text()[-2000:]
                 raise RuntimeError(f"the nodes did not become idle:\n{log}")
             time.sleep(0.1)
+
+    def start_controller(self) -> None:
+        """Start what the nodes report to."""
+        self.daemon("slurmctld")
 
     def call(self, *argv: str, check: bool = True) -> str:
         """Run one of Slurm's commands; returns what it printed."""
@@ -71,16 +82,23 @@ class RealSlurm:
         until = time.monotonic() + 15
         while self.call("squeue", "-h", check=False).strip() and time.monotonic() < until:
             time.sleep(0.2)
-        for name in ("slurmd.n1", "slurmd.n2", "slurmctld", "munged"):
-            self._end(self.folder / f"run/{name}.pid")
+        self.stop_daemons()
+        self.end("munged")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _daemon(self, *argv: str) -> None:
+    def stop_daemons(self) -> None:
+        """End nodes and controller."""
+        for name in ("slurmd.n1", "slurmd.n2", "slurmctld"):
+            self.end(name)
+
+    def daemon(self, *argv: str) -> None:
+        """Start a program that puts itself into the background."""
         with (self.folder / "log/out").open("ab") as log:
             subprocess.run(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=True)
 
-    @staticmethod
-    def _end(pid_file: Path) -> None:
+    def end(self, name: str) -> None:
+        """End a daemon by its own pid."""
+        pid_file = self.folder / f"run/{name}.pid"
         try:
             pid = int(pid_file.read_text())
             if b"slurm" not in Path(f"/proc/{pid}/cmdline").read_bytes() and "munged" not in pid_file.name:
@@ -109,7 +127,7 @@ class RealSlurm:
             "MinJobAge": 300, "KillWait": 5, "SlurmdTimeout": 60, "JobRequeue": 1, "SlurmdParameters": "config_overrides",
             "GresTypes": "gpu",
         }  # fmt: skip
-        lines = [f"{name}={value}" for name, value in settings.items()]
+        lines = [f"{name}={value}" for name, value in {**settings, **self.SETTINGS}.items()]
         for node, port in zip(("n1", "n2"), ports[1:], strict=True):
             lines.append(
                 f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory={memory_mb} Gres=gpu:2"

@@ -197,7 +197,7 @@ def test_at_the_time_limit_a_job_goes_back_until_it_gets_no_further():
         ("extract", {"progress": JobProgress("extract", 40, 100, unit="images")}, 40),
         ("extract", {"progress": JobProgress("load model")}, 0),
         # The phase counts images, but what is kept are steps; and those since the checkpoint are lost.
-        ("train", {"progress": JobProgress("caption", 500, unit="images")}, 0),
+        ("train", {"progress": JobProgress("caption", 500, unit="images")}, None),
         ("train", {"progress": JobProgress("epoch 3 of 5", 640, unit="pairs"), "kept": 120}, 120),
         ("merge", {"progress": JobProgress("merge", 7, unit="rows")}, 7),
         ("command", {"progress": JobProgress("epoch", 9, epoch=4)}, 4),
