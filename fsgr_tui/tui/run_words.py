@@ -1,4 +1,4 @@
-"""What the Run place says of an order that may start."""
+"""What the Run place says of what the form asks for: that it may start, or what speaks against it, and where."""
 
 from __future__ import annotations
 
@@ -6,18 +6,36 @@ from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
 
+from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service.training_request import TrainRequest
 from fsgr_tui.tui import format as layout
-from fsgr_tui.tui.format import GOOD, WARN
-from fsgr_tui.tui.intent_form import YES, path
+from fsgr_tui.tui.format import BAD, GOOD, WARN
+from fsgr_tui.tui.intent_form import YES, BadField, path
 from fsgr_tui.tui.order import Ready
-from fsgr_tui.tui.run_fields import EXTRACT, OVERWRITE
+from fsgr_tui.tui.run_fields import EXTRACT, OVERWRITE, shown_fields
+from fsgr_tui.tui.widgets.form import Field, field_of
 
 if TYPE_CHECKING:
     from fsgr_tui.service.extraction import Prepared
     from fsgr_tui.service.training import PreparedTraining
+
+
+def faulty_field(texts: dict[str, str], fault: Problem | None) -> Field | None:
+    """The field that a fault belongs to; None without one."""
+    if fault is None:
+        return None
+    fields = shown_fields(texts)
+    name = fault.name if isinstance(fault, BadField) else field_of(fields, texts, fault.what, fault.fix)
+    return next((field for field in fields if field.name == name), None)
+
+
+def refused_words(problem: Problem, field: Field | None) -> Text:
+    """Where to look; the fault itself where it belongs to no field."""
+    if field is None:
+        return layout.lines(Text(printable(problem.what), BAD), printable(problem.fix))
+    return Text(tr('Cannot start yet: look at the field "{label}".', label=tr(field.label)), WARN)
 
 
 def ready_words(ready: Ready) -> Text:

@@ -70,6 +70,19 @@ async def test_a_fault_of_another_field_leaves_the_field_in_use_in_sight_until_i
         assert world.started == []
 
 
+async def test_the_form_is_looked_at_again_when_a_job_has_ended_and_when_its_place_is_entered():
+    world = World(seen=BUSY, fault=BadRequest("There is no file f.hdf5.", "Look at --features-path."))
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press_until(pilot, "t", 'look at the field "feature file"')
+        world.fault, world.seen = None, JobsSeen(WAITING)
+        await until(pilot, lambda: "5,000 annotated images" in shown(pilot.app))
+        await pilot.press("escape")
+        await press_until(pilot, "1", "Verdict")
+        world.fault = BadRequest("There is no file f.hdf5.", "Look at --features-path.")
+        await press_until(pilot, "2", 'look at the field "feature file"')
+
+
 async def test_a_fault_stands_below_the_field_that_it_belongs_to():
     world = World(fault=MachineCannot("There is no weights file /x/model.pt.", "Look at --weights."))
     async with world.app().run_test(size=(80, 24)) as pilot:

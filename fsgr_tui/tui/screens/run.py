@@ -9,16 +9,14 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.timer import Timer
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.plan import Plan
-from fsgr_tui.core.units import printable
-from fsgr_tui.tui import format as layout
 from fsgr_tui.tui.format import BAD, WARN
-from fsgr_tui.tui.intent_form import BadField
 from fsgr_tui.tui.order import Ready, order_for
 from fsgr_tui.tui.run_fields import (
     AFTER,
@@ -30,13 +28,13 @@ from fsgr_tui.tui.run_fields import (
     shown_fields,
     texts_for,
 )
-from fsgr_tui.tui.run_words import question_for, ready_words
+from fsgr_tui.tui.run_words import faulty_field, question_for, ready_words, refused_words
 from fsgr_tui.tui.screens.asking import Question
 from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.beside import FINDINGS, QUEUE, Beside
-from fsgr_tui.tui.widgets.form import Form, field_of
+from fsgr_tui.tui.widgets.form import Form
 from fsgr_tui.tui.widgets.queue import waiting_jobs
 
 PAUSE_S = 0.5
@@ -123,10 +121,12 @@ class RunPlace(Place):
             self.action_fill_again()
 
     def show_jobs(self, seen: JobsSeen) -> None:
-        """Know which jobs wait."""
-        self._seen = seen
+        """Know which jobs wait; what one that has ended made may be what was missing."""
+        before, self._seen = self._seen, seen
         if self.is_mounted:
             self._say_queue()
+            if len(before.running) != len(seen.running) and self.is_current:
+                self._look_at_form()
 
     def point_at(self, what: str) -> None:
         """Turn to the extraction, or to the training that the plan recommends."""
@@ -141,6 +141,10 @@ class RunPlace(Place):
         self._say_queue()
         if self._plan is not None:
             self.action_fill_again()
+
+    def on_screen_resume(self, event: ScreenResume) -> None:  # noqa: ARG002 - Textual's signature
+        """Look again: the disk may have changed since."""
+        self._look_at_form()
 
     def action_fill_again(self) -> None:
         """Forget what was typed, and take the plan's choice."""
@@ -225,7 +229,7 @@ class RunPlace(Place):
             self._fetch(texts, start=True)
 
     def _look_at_form(self) -> None:
-        if not self._starting:
+        if self._texts["what"] and not self._starting:
             self._fetch(self.query_one(Form).values, start=False)
 
     @work(thread=True, exclusive=True, group="prepare")
@@ -252,23 +256,17 @@ class RunPlace(Place):
         if message.texts != form.values:
             return
         fault = outcome if isinstance(outcome, Problem) else outcome.missing
-        fields = shown_fields(message.texts)
-        name = ""
-        if fault is not None:
-            name = fault.name if isinstance(fault, BadField) else field_of(fields, form.values, fault.what, fault.fix)
-            form.show_fault(name, fault.what, fault.fix, BAD if fault is outcome else WARN)
-        else:
+        field = faulty_field(message.texts, fault)
+        name = field.name if field else ""
+        if fault is None:
             form.show_fault("", "", "")
-        if message.start and not self._view and name:
-            form.enter(name)
-        beside = self.query_one(Beside)
-        if not isinstance(outcome, Problem):
-            beside.say(ready_words(outcome))
-        elif name:
-            label = next(tr(field.label) for field in fields if field.name == name)
-            beside.say(Text(tr('Cannot start yet: look at the field "{label}".', label=label), WARN))
         else:
-            beside.say(layout.lines(Text(printable(outcome.what), BAD), printable(outcome.fix)))
+            form.show_fault(name, fault.what, fault.fix, BAD if fault is outcome else WARN)
+        if message.start and field and not self._view:
+            form.enter(name)
+        self.query_one(Beside).say(
+            refused_words(outcome, field) if isinstance(outcome, Problem) else ready_words(outcome)
+        )
 
     def action_copy(self) -> None:
         """Copy the command, and show it alone."""
