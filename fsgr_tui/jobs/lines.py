@@ -19,6 +19,10 @@ LINE_BYTES = 16_384
 
 LINE_CHARS = 4_000
 
+STRETCH_BYTES = 8 << 20
+"""Longer stretches are searched line by line: most of them is not shown anyway."""
+
+_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 
 
@@ -79,7 +83,7 @@ class LineIndex:
         if not wanted:
             return None
         count = len(self)
-        for number, line in self._walk(start % count if count else 0, backwards=backwards):
+        for number, line in self._walk(start % count if count else 0, wanted, backwards=backwards):
             if wanted in line.casefold():
                 return number
         return None
@@ -88,7 +92,8 @@ class LineIndex:
         """Let the file go."""
         self._tail.close()
 
-    def _walk(self, start: int, *, backwards: bool) -> Iterator[tuple[int, str]]:
+    def _walk(self, start: int, wanted: str, *, backwards: bool) -> Iterator[tuple[int, str]]:
+        """Lines in the order of a search, without stretches that cannot hold the text."""
         count, size = len(self), 2_000
         order = range(start, start - count, -1) if backwards else range(start, start + count)
         for offset in range(0, count, size):
@@ -98,12 +103,33 @@ class LineIndex:
                 # The chunk runs around the end.
                 yield from ((number, line) for number in chunk for line in self.lines(number, 1))
                 continue
+            if not self._may_hold(low, high, wanted):
+                continue
             texts = self.lines(low, high - low + 1)
             yield from ((number, texts[number - low]) for number in chunk if number - low < len(texts))
 
+    def _may_hold(self, low: int, high: int, wanted: str) -> bool:
+        """Whether some line from `low` to `high` may show the (casefolded) text: a look at all of them at once.
+
+        Control characters are shown otherwise than they are written; where there are some, only the lines themselves tell.
+        """
+        begin, end = self._starts[low], self._end(high)
+        if end - begin > STRETCH_BYTES:
+            return True
+        try:
+            with self._path.open("rb") as file:
+                file.seek(begin)
+                raw = file.read(end - begin)
+        except OSError:
+            return True
+        return _CONTROL.search(raw) is not None or wanted in raw.decode("utf-8", "replace").casefold()
+
+    def _end(self, number: int) -> int:
+        """Where a line ends in the file, without its line feed."""
+        return self._starts[number + 1] - 1 if number + 1 < len(self._starts) else self._tail.position
+
     def _read(self, fd: int, number: int) -> bytes:
-        start = self._starts[number]
-        end = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else self._tail.position
+        start, end = self._starts[number], self._end(number)
         return os.pread(fd, min(LINE_BYTES, end - start), max(start, end - LINE_BYTES))
 
 

@@ -92,3 +92,28 @@ def test_a_million_lines_are_indexed_and_any_of_them_read_quickly(log):
         index.lines(start, 50)
     # A hundred pages; what is shown of a log must never depend on how long it is.
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b"lo\x1b[31mss is nan\n", "loss is NAN"),
+        (b"a\tb\n", "a    b"),
+        (b"loss\x07\n", "\\x07"),
+        ("c\u0085d\n".encode(), "\\x85"),
+        ("Stra\u00dfe 训练集\n".encode(), "STRASSE 训练"),
+    ],
+)
+def test_what_is_shown_is_found_however_it_is_written(log, body, wanted):
+    log.write_bytes(b"ok\n" * 5000 + body + b"ok\n" * 5000)
+    assert indexed(log).find(wanted, 100) == 5000
+    assert indexed(log).find(wanted, 9000, backwards=True) == 5000
+
+
+def test_a_million_lines_are_searched_quickly(log):
+    log.write_text("".join(f"step {number} loss 2.31 训练\n" for number in range(1_000_000)))
+    index = indexed(log)
+    began = time.process_time()
+    assert index.find("nowhere", 0) is None
+    assert time.process_time() - began < 4.0
+    assert index.find("STEP 777777 ", 5) == 777_777

@@ -138,7 +138,9 @@ class JobsPlace(Place):
         status = self.chosen
         if status is None:
             return
-        words = tr("It ends after its batch; what was finished is kept, and Extract with `resume` goes on.")
+        words = tr("It is asked to end. What it wrote so far stays, and u goes on with it where that can be done.")
+        if status.kind == "extract":
+            words = tr("It ends after its batch; what was finished is kept, and Extract with `resume` goes on.")
         if status.state == "stopping":
             words = tr("It was told already. This ends it at once; what was finished is kept.")
 

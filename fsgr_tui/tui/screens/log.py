@@ -131,7 +131,8 @@ class LogScreen(Dialog[None]):
         """The next or the previous line that holds the text."""
         if self._text:
             step = -1 if backwards else 1
-            self._search(self._text, self._view.first_in_sight if self._at is None else self._at + step, backwards)
+            start = self._view.first_in_sight if self._at is None else self._at + step
+            self._begin_to_find(self._text, start, backwards=backwards)
 
     def action_top(self) -> None:
         """To the first line."""
@@ -228,6 +229,11 @@ class LogScreen(Dialog[None]):
         """Say why."""
         self._growing = False
         self._title.say(Text(f" {printable(message.problem.what)} {printable(message.problem.fix)}", BAD))
+
+    def _begin_to_find(self, text: str, start: int, *, backwards: bool) -> None:
+        self._found = Text(tr("searching ..."), DIM)
+        self._say()
+        self._search(text, start, backwards)
 
     def _say(self) -> None:
         """How long the log is, whether it is followed, and what the last search came to; the name gives way to them."""
