@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from fsgr_tui.cli import follow, text
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.job_words import document
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import printable
 
@@ -22,7 +24,7 @@ def report(status: JobStatus, *, as_json: bool, done: Callable[[dict[str, Any]],
         The exit code of the command.
     """
     if as_json:
-        text.json_out(status)
+        text.json_out(document(status, time.time()))
         return follow.exit_code(status)
     if not status.ended_for_good:
         return 0

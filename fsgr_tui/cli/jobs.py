@@ -36,8 +36,7 @@ def command(show_all: bool, watch: bool, as_json: bool) -> int:
         return _watch(show_all=show_all)
     statuses, left = _statuses(show_all=show_all)
     if as_json:
-        now = time.time()
-        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": [job_words.document(status, now) for status in statuses]})
+        text.json_out(job_words.documents(statuses, time.time()))
     else:
         _show(statuses, left)
     return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
 from fsgr_tui.cli import ended, follow, options, text
+from fsgr_tui.core.job_words import document
 from fsgr_tui.core.language import tr
 from fsgr_tui.jobs.folder import find_run
 from fsgr_tui.service import resuming
@@ -31,7 +33,7 @@ def command(job: str, again: bool, anyway: bool, detach: bool, as_json: bool) ->
         text.echo(tr("Behind it wait: {jobs}", jobs=", ".join(each.name for each in further)), sys.stderr)
     if detach:
         if as_json:
-            text.json_out(run.read_status())
+            text.json_out(document(run.read_status(), time.time()))
         else:
             text.echo(run.name)
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from fsgr_tui.cli import ended, follow, options, placing, text
+from fsgr_tui.core import job_words
 from fsgr_tui.core.errors import EXIT_OK, BadRequest
 from fsgr_tui.core.job import JobStatus
 from fsgr_tui.core.language import tr
@@ -98,7 +100,7 @@ def command(
     run = running.start(prepared)
     if detach:
         if as_json:
-            text.json_out(run.read_status())
+            text.json_out(job_words.document(run.read_status(), time.time()))
         else:
             text.echo(run.name)
         return EXIT_OK
@@ -149,7 +151,7 @@ def _run_plan(
         return EXIT_OK
     statuses = [run.read_status() for run in runs] if detach else _followed(runs, as_json=as_json)
     if as_json:
-        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": statuses})
+        text.json_out(job_words.documents(statuses, time.time()))
     return next((follow.exit_code(status) for status in statuses if follow.exit_code(status)), EXIT_OK)
 
 

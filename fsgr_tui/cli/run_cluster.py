@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 
 from fsgr_tui.cli import ended, follow, text
 from fsgr_tui.cli.placing import without_place
+from fsgr_tui.core import job_words
 from fsgr_tui.core.errors import EXIT_OK, Problem
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.planfile import PlanStep
@@ -63,7 +65,7 @@ def run(
         return EXIT_OK
     codes = [_followed(each, plan is None, as_json=as_json) for each in runs]
     if as_json and plan is not None:
-        text.json_out({"schema": "fsgr-tui/jobs/1", "jobs": [each.read_status() for each in runs]})
+        text.json_out(job_words.documents([each.read_status() for each in runs], time.time()))
     return next((code for code in codes if code), EXIT_OK)
 
 

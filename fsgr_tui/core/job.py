@@ -11,6 +11,7 @@ from fsgr_tui.core.event_words import rate_words
 from fsgr_tui.core.units import Unknown
 
 JOB_SCHEMA = "fsgr-tui/job/1"
+JOBS_SCHEMA = "fsgr-tui/jobs/1"
 
 UNFORESEEN = "unforeseen"
 """The kind of a cause that a child told without knowing it: an exception that nobody foresaw."""

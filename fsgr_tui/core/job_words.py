@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from fsgr_tui.core.event_words import phase_words, unit_words
-from fsgr_tui.core.job import JobProgress, JobStatus
+from fsgr_tui.core.job import JOBS_SCHEMA, JobProgress, JobStatus
 from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import format_duration
 
@@ -68,6 +69,15 @@ def document(status: JobStatus, now: float) -> dict[str, Any]:
         now: Unix time in seconds.
     """
     return {**msgspec.to_builtins(status), "elapsed_s": status.elapsed_s(now), "age_s": status.age_s(now)}
+
+
+def documents(statuses: Iterable[JobStatus], now: float) -> dict[str, Any]:
+    """Several jobs as one document.
+
+    Args:
+        now: Unix time in seconds.
+    """
+    return {"schema": JOBS_SCHEMA, "jobs": [document(status, now) for status in statuses]}
 
 
 def state_words(status: JobStatus) -> str:

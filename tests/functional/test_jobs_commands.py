@@ -39,6 +39,8 @@ def test_with_json_there_is_one_document_and_nothing_else():
     done = run_cli("run", "--json", "--", "echo", "out")
     status = json.loads(done.stdout)
     assert (status["schema"], status["state"], status["exit_code"]) == ("fsgr-tui/job/1", "done", 0)
+    assert status["elapsed_s"] == pytest.approx(status["ended"] - status["started"])
+    assert status["age_s"] >= 0
     assert set(status) >= {
         "name",
         "command",
