@@ -85,6 +85,12 @@ async def test_what_an_earlier_step_makes_is_no_fault_of_a_later_one():
         await opened(pilot)
         await press_until(pilot, "a", "It can start.")
         assert "is not there" not in shown(pilot.app)
+        # What stops a later step does not keep the first one back, and stands above all else.
+        by_command["train"] = (WARN, STOP)
+        await press_until(pilot, "r", "train would stop as things are now")
+        rows = shown(pilot.app).partition("looked at")[2]
+        assert rows.index("openai is not in the cache") < rows.index("not checked")
+        assert "start all of them" in shown(pilot.app)
 
 
 async def test_enter_starts_all_though_the_table_is_in_focus():

@@ -40,7 +40,7 @@ class FindingsView(Vertical):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column(mark("verdict"), 8),
-        Column(mark("step"), 14, from_width=50),
+        Column(mark("plan step"), 14, from_width=50),
         Column(mark("looked at"), 22),
         Column(mark("found")),
     )
@@ -53,7 +53,7 @@ class FindingsView(Vertical):
         """
         super().__init__(id=id)
         self._named = steps
-        kept = [column for column in self.COLUMNS if steps or column.title != "step"]
+        kept = [column for column in self.COLUMNS if steps or column.title != "plan step"]
         self._headline, self._detail = Words(classes="headline"), Words(classes="detail")
         self._rows = Rows(kept)
         self._findings: list[tuple[str, Finding]] = []
@@ -81,19 +81,15 @@ class FindingsView(Vertical):
 
     def show(self, looked: Sequence[Looked]) -> None:
         """Show what was found; of several commands the first is the one that would begin now."""
-        self._findings = [
-            (one.step, finding)
-            for one in looked
-            for finding in sorted(one.report.findings, key=lambda finding: _ORDER.index(finding.verdict))
-        ]
+        found = [(one.step, finding) for one in looked for finding in one.report.findings]
+        self._findings = sorted(found, key=lambda row: _ORDER.index(row[1].verdict))
         self._headline.say(headline(looked))
         self._rows.show([self._row(number, step, finding) for number, (step, finding) in enumerate(self._findings)])
         self._describe()
 
     def _row(self, number: int, step: str, finding: Finding) -> Row:
         word, style = MARKS[finding.verdict]
-        told = finding.verdict != "ok" and finding.needed
-        found = f"{finding.found} ({finding.needed})" if told else finding.found
+        found = _found(finding) if finding.verdict != "ok" else finding.found
         cells = [(tr(word), style), (step, DIM), (finding.what, "bold"), (found, "")]
         return Row(str(number), tuple(cell for place, cell in enumerate(cells) if self._named or place != 1))
 
@@ -107,12 +103,15 @@ class FindingsView(Vertical):
         if not self._findings:
             return
         _, finding = self._findings[int(chosen) if chosen.isdecimal() and int(chosen) < len(self._findings) else 0]
-        parts = [Text.assemble((f"{printable(finding.what)}: ", "bold"), printable(finding.found))]
-        if finding.needed:
-            parts.append(Text(tr("needed: {what}", what=printable(finding.needed)), DIM))
+        # The remedy has to find room in a small window too.
+        parts = [Text.assemble((printable(finding.what), "bold"), "  ", printable(_found(finding)))]
         if finding.remedy:
             parts.append(Text.assemble(("> ", WARN), printable(finding.remedy)))
         self._detail.say(layout.lines(*parts))
+
+
+def _found(finding: Finding) -> str:
+    return f"{finding.found} ({finding.needed})" if finding.needed else finding.found
 
 
 def headline(looked: Sequence[Looked]) -> Text:
