@@ -10,6 +10,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK, MissingExtra
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ConvertSpec, FormatName
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.convert import Conversion
 from fsgr_tui.features.convert import convert as carry_out
 from fsgr_tui.features.formats.catalogue import FORMATS
@@ -34,7 +35,7 @@ def convert(spec: ConvertSpec, events: EventWriter, stopper: Stopper) -> int:
     )
     report = carry_out(job, events, stopper)
     if report is None:
-        events.notice(f"Stopped; nothing was changed at {spec.target}.")
+        events.notice(tr("Stopped; nothing was changed at {target}.", target=spec.target))
         return stopper.exit_code
     events.result("convert", msgspec.to_builtins(report))
     return EXIT_OK

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from fsgr_tui.core.errors import MachineCannot
 from fsgr_tui.core.extraction import ModelChoice, Precision
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import FeatureShape, find_tower
 from fsgr_tui.extract.device import chosen_device
 from fsgr_tui.extract.model import LoadedTower, installed_towers, load_tower
@@ -192,8 +193,12 @@ class Encoder(nn.Module):
             torch.cuda.empty_cache()
         if self._chunk <= 1:
             raise MachineCannot(
-                f"The memory of {self.device} does not hold {self.shape.tower.name} and one image.",
-                "Free it (see nvidia-smi), or use another GPU with --device.",
+                tr(
+                    "The memory of {device} does not hold {name} and one image.",
+                    device=self.device,
+                    name=self.shape.tower.name,
+                ),
+                tr("Free it (see nvidia-smi), or use another GPU with --device."),
             )
         self._chunk //= 2
         self.ran_out = True

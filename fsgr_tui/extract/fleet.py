@@ -26,6 +26,7 @@ from fsgr_tui.core.device import ALL, device_names, no_gpu_at_all
 from fsgr_tui.core.errors import MachineCannot, Problem
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ExtractSpec
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.pipeline import Extraction, Tally
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.images import read_image_list
@@ -206,8 +207,12 @@ class Fleet:
         seat.process.join()
         if not seat.ended and self._problem is None:
             self._problem = MachineCannot(
-                f"The worker on {seat.device} ended with exit code {seat.process.exitcode}.",
-                "What was confirmed is kept; the log may tell why. Go on with --resume.",
+                tr(
+                    "The worker on {device} ended with exit code {exitcode}.",
+                    device=seat.device,
+                    exitcode=seat.process.exitcode,
+                ),
+                tr("What was confirmed is kept; the log may tell why. Go on with --resume."),
             )
 
     def _tell(self, seats: Sequence[_Seat]) -> None:

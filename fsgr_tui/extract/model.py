@@ -26,6 +26,7 @@ from torch import nn
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.extraction import WEIGHTS_SUFFIXES, Activation, ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.tower import Tower, find_tower, tower_from_config
 from fsgr_tui.extract.weights import first_line, is_torchscript, read_state
 from fsgr_tui.features.planned import file_digest
@@ -94,14 +95,21 @@ def load_tower(choice: ModelChoice, *, with_text: bool = False) -> LoadedTower:
     else:
         loaded = _from_tag(tower, choice.weights, choice.activation, image_px)
     if image_px is not None and not match:
-        told = f"The position table was resized for {image_px} pixels ({tower.side}x{tower.side} to {shape.native_side}x{shape.native_side}, bicubic)."
+        told = tr(
+            "The position table was resized for {image_px} pixels ({side}x{side} to {native_side}x{native_side}, "
+            "bicubic).",
+            image_px=image_px,
+            side=tower.side,
+            native_side=shape.native_side,
+        )
         loaded = replace(loaded, notices=(*loaded.notices, told))
     if not with_text:
         # The text tower is a third of the model, and nothing here would use it.
         return replace(loaded, model=None)
     if getattr(loaded.model, _NO_TEXT, False):
         raise BadRequest(
-            f"{choice.weights} holds a vision tower without its text tower.", "Give the whole model's weights."
+            tr("{weights} holds a vision tower without its text tower.", weights=choice.weights),
+            tr("Give the whole model's weights."),
         )
     return loaded
 
@@ -124,7 +132,7 @@ def _random(tower: Tower, seed: int, activation: Activation, image_px: int | Non
     torch.manual_seed(seed)
     quick = tower.quick_gelu if activation == "auto" else activation == "quick-gelu"
     model = _create(tower, quick=quick, image_px=image_px)
-    return _loaded(model, tower, quick, _tensor_digest(model.visual), ("Untrained weights (random).",))
+    return _loaded(model, tower, quick, _tensor_digest(model.visual), (tr("Untrained weights (random)."),))
 
 
 def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | None) -> LoadedTower:
@@ -135,14 +143,23 @@ def _from_tag(tower: Tower, tag: str, activation: Activation, image_px: int | No
     if not config:
         tags = list_pretrained_tags_by_model(base)
         raise BadRequest(
-            f"open_clip has no weights {tag!r} for {tower.name}, and there is no such file.",
-            f"Tags of {base}: {', '.join(tags) or 'none'}; or give a file, or random:SEED.",
+            tr("open_clip has no weights {tag!r} for {name}, and there is no such file.", tag=tag, name=tower.name),
+            tr(
+                "Tags of {base}: {tags}; or give a file, or random:SEED.", base=base, tags=", ".join(tags) or tr("none")
+            ),
         )
     quick = bool(config.get("quick_gelu", False))
-    _refuse_other_activation(f"the tag {tag!r}", quick, tower, activation)
+    _refuse_other_activation(tr("the tag {tag!r}", tag=tag), quick, tower, activation)
     notices: tuple[str, ...] = ()
     if quick and not tower.quick_gelu:
-        notices = (f"The weights {tag!r} were trained with quick-gelu, so it is used, as in {base}{QUICK}.",)
+        notices = (
+            tr(
+                "The weights {tag!r} were trained with quick-gelu, so it is used, as in {base}{quick}.",
+                tag=tag,
+                base=base,
+                quick=QUICK,
+            ),
+        )
     path = _downloaded(config, base, tag)
     if config.get("hf_hub") is None and is_torchscript(path):
         return _openai(tower, path, notices)
@@ -168,9 +185,19 @@ def _downloaded(config: dict[str, Any], model: str, tag: str) -> Path:
     except Exception as error:  # noqa: BLE001 - huggingface_hub, urllib and open_clip each raise kinds of their own
         cache = huggingface_hub.constants.HF_HUB_CACHE
         raise MachineCannot(
-            f"The weights {tag!r} of {model} are not in the cache ({cache}) and cannot be fetched: {first_line(error)}.",
-            f"On a login node run: python -c \"import open_clip; open_clip.create_model('{model}', '{tag}')\", "
-            "or name a file with --weights.",
+            tr(
+                "The weights {tag!r} of {model} are not in the cache ({cache}) and cannot be fetched: {error}.",
+                tag=tag,
+                model=model,
+                cache=cache,
+                error=first_line(error),
+            ),
+            tr(
+                "On a login node run: python -c \"import open_clip; open_clip.create_model('{model}', '{tag}')\", or name "
+                "a file with --weights.",
+                model=model,
+                tag=tag,
+            ),
         ) from None
 
 
@@ -201,16 +228,20 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
     if path.is_dir():
         found = sorted(file.name for file in path.iterdir() if file.name.endswith(WEIGHTS_SUFFIXES))
         raise BadRequest(
-            f"--weights {path} is a folder.",
-            f"Name one of its files: {', '.join(found[:8])}."
+            tr("--weights {path} is a folder.", path=path),
+            tr("Name one of its files: {found}.", found=", ".join(found[:8]))
             if found
-            else "It holds no .pt, .pth or .safetensors file.",
+            else tr("It holds no .pt, .pth or .safetensors file."),
         )
     if not path.is_file():
-        raise MachineCannot(f"There is no weights file {path}.", "Look at --weights, or give an open_clip tag.")
+        raise MachineCannot(
+            tr("There is no weights file {path}.", path=path), tr("Look at --weights, or give an open_clip tag.")
+        )
     if is_torchscript(path):
-        _refuse_other_activation(f"{path} (OpenAI's own archive)", quick=True, tower=tower, activation=activation)
-        notices = () if tower.quick_gelu else (f"{path.name} is OpenAI's archive: quick-gelu is used.",)
+        _refuse_other_activation(
+            tr("{path} (OpenAI's own archive)", path=path), quick=True, tower=tower, activation=activation
+        )
+        notices = () if tower.quick_gelu else (tr("{name} is OpenAI's archive: quick-gelu is used.", name=path.name),)
         if image_px is not None:
             return _openai_resized(tower, path, notices, image_px)
         return _openai(tower, path, notices)
@@ -220,9 +251,15 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
     if activation == "auto" and not tower.quick_gelu:
         if not _is_openai_digest(digest):
             raise BadRequest(
-                f"{path} does not tell which activation it was trained with, and the wrong one gives different features silently.",
-                "Add --activation quick-gelu (OpenAI's weights and what was fine-tuned from them) or --activation gelu "
-                "(LAION, DataComp and most others).",
+                tr(
+                    "{path} does not tell which activation it was trained with, and the wrong one gives different features "
+                    "silently.",
+                    path=path,
+                ),
+                tr(
+                    "Add --activation quick-gelu (OpenAI's weights and what was fine-tuned from them) or --activation gelu "
+                    "(LAION, DataComp and most others)."
+                ),
             )
         activation = "quick-gelu"
     quick = tower.quick_gelu if activation == "auto" else activation == "quick-gelu"
@@ -232,7 +269,14 @@ def _from_file(tower: Tower, path: Path, activation: Activation, image_px: int |
     told = (
         ()
         if mean == OPENAI_MEAN
-        else (f"Normalised with mean {mean} and deviation {std}, as all published weights of {tower.name}.",)
+        else (
+            tr(
+                "Normalised with mean {mean} and deviation {std}, as all published weights of {name}.",
+                mean=mean,
+                std=std,
+                name=tower.name,
+            ),
+        )
     )
     return _loaded(model, tower, quick, digest, told, mean, std)
 
@@ -259,8 +303,16 @@ def _openai(tower: Tower, path: Path, notices: tuple[str, ...]) -> LoadedTower:
     width, patch_px = _measured(visual)
     if (width, patch_px) != (tower.width, tower.patch_px):
         raise BadRequest(
-            f"{path} holds a tower of width {width} and patch {patch_px}; {tower.name} has {tower.width} and {tower.patch_px}.",
-            "Give the --clip-model that the file belongs to.",
+            tr(
+                "{path} holds a tower of width {width} and patch {patch_px}; {name} has {width2} and {patch_px2}.",
+                path=path,
+                width=width,
+                patch_px=patch_px,
+                name=tower.name,
+                width2=tower.width,
+                patch_px2=tower.patch_px,
+            ),
+            tr("Give the --clip-model that the file belongs to."),
         )
     return _loaded(model, tower, True, file_digest(path), notices)
 
@@ -295,8 +347,13 @@ def _apply_state(model: Any, state: dict[str, torch.Tensor], path: Path, tower: 
         model.visual.load_state_dict(visual or state, strict=True)
     except RuntimeError as error:
         raise BadRequest(
-            f"{path} does not hold the weights of {tower.name}: {first_line(error, 1)}.",
-            "Give the --clip-model that the file belongs to.",
+            tr(
+                "{path} does not hold the weights of {name}: {error}.",
+                path=path,
+                name=tower.name,
+                error=first_line(error, 1),
+            ),
+            tr("Give the --clip-model that the file belongs to."),
         ) from None
     # What is left is the text tower; many files leave it out, which only matters to those who ask for it.
     missing = model.load_state_dict(state, strict=False).missing_keys if visual else ["all"]
@@ -314,12 +371,18 @@ def _refuse_other_activation(source: str, quick: bool, tower: Tower, activation:
     if activation != "auto" and (activation == "quick-gelu") != quick:
         right = "quick-gelu" if quick else "gelu"
         raise BadRequest(
-            f"--activation {activation} does not fit {source}, which uses {right}.", "Leave --activation out."
+            tr(
+                "--activation {activation} does not fit {source}, which uses {right}.",
+                activation=activation,
+                source=source,
+                right=right,
+            ),
+            tr("Leave --activation out."),
         )
     if tower.quick_gelu and not quick:
         raise BadRequest(
-            f"{tower.name} asks for quick-gelu, but {source} was trained with gelu.",
-            f"Use --clip-model {tower.name.removesuffix(QUICK)}.",
+            tr("{name} asks for quick-gelu, but {source} was trained with gelu.", name=tower.name, source=source),
+            tr("Use --clip-model {model}.", model=tower.name.removesuffix(QUICK)),
         )
 
 
@@ -336,8 +399,8 @@ def _loaded(
     table = getattr(visual, "positional_embedding", None)
     if isinstance(table, torch.Tensor) and float(table.detach().norm()) == 0.0:
         raise BadRequest(
-            "The position table of these weights is all zeros: every patch would look the same to the tower.",
-            "The file was probably resized by a faulty script; get the original weights.",
+            tr("The position table of these weights is all zeros: every patch would look the same to the tower."),
+            tr("The file was probably resized by a faulty script; get the original weights."),
         )
     activation = "quick-gelu" if quick else "gelu"
     return LoadedTower(visual, tower, activation, sha256, _triple(mean), _triple(std), notices, model.eval())

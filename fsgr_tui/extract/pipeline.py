@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fsgr_tui.core.event import RateWindow
 from fsgr_tui.core.extraction import Backend, Resize
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.encoder import AnyEncoder, Pending
 from fsgr_tui.extract.pixels import Picture, UnreadableImage, load_picture
 from fsgr_tui.features.images import Image
@@ -314,7 +315,9 @@ class Extraction:
                 last, since, self._stalled = self.done + self.tally.refused, time.monotonic(), False
             elif time.monotonic() - since > STALL_S and not self._stalled:
                 self._stalled = True
-                self._events.warning(f"No image was finished for {STALL_S:.0f} s: the disk or the device may hang.")
+                self._events.warning(
+                    tr("No image was finished for {stall_s:.0f} s: the disk or the device may hang.", stall_s=STALL_S)
+                )
 
     def _tell(self) -> None:
         shares = self._clock.shares(self._workers)

@@ -12,6 +12,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, FoundFaults
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import RECOMPUTE_COSINE, RECOMPUTE_LIMIT, RecomputeSpec
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.encoder import make_any_encoder, manifest_of
 from fsgr_tui.extract.pixels import UnreadableImage, load_picture
 from fsgr_tui.features.images import read_image_list
@@ -36,8 +37,13 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
     if stored.manifest is not None:
         changed = differences(manifest_of(encoder, spec.model).identity(), stored.manifest.identity())
         if changed:
-            told = "; ".join(f"{name}: {theirs} in the file, {ours} here" for name, (ours, theirs) in changed.items())
-            raise FoundFaults(f"Not comparable: {told}.", "Give the model and weights that the file was made with.")
+            told = tr("; ").join(
+                tr("{name}: {theirs} in the file, {ours} here", name=name, theirs=theirs, ours=ours)
+                for name, (ours, theirs) in changed.items()
+            )
+            raise FoundFaults(
+                tr("Not comparable: {told}.", told=told), tr("Give the model and weights that the file was made with.")
+            )
     tokens = FeatureFile(spec.features, GLOBAL) if spec.model.global_token else None
     events.phase("recompute", len(images), "images")
     rows = []
@@ -55,7 +61,7 @@ def recompute(spec: RecomputeSpec, events: EventWriter, stopper: Stopper) -> int
             rows.append({"id": image.id, **_distance(tokens[image.id], token_again[0])})
         events.progress(number, len(images))
     if not rows:
-        raise FoundFaults("None of the sampled images could be read.", "Look at the image folder.")
+        raise FoundFaults(tr("None of the sampled images could be read."), tr("Look at the image folder."))
     limit = RECOMPUTE_LIMIT[encoder.precision]
     if stored.manifest is None:
         # A file that tells nothing may have been made in half precision.
@@ -83,7 +89,8 @@ def _distance(stored: NDArray[np.generic], again: NDArray[np.generic]) -> dict[s
     """Relative L2 and cosine of whole rows, and the largest difference of one value."""
     if stored.shape != again.shape:
         raise FoundFaults(
-            f"Not comparable: rows of {stored.shape} in the file, {again.shape} here.", "Give the file's own grid."
+            tr("Not comparable: rows of {shape} in the file, {shape2} here.", shape=stored.shape, shape2=again.shape),
+            tr("Give the file's own grid."),
         )
     ours, theirs = again.astype(np.float64).ravel(), stored.astype(np.float64).ravel()
     norm = float(np.linalg.norm(ours))

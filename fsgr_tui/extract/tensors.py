@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import tr
 from fsgr_tui.features.formats.files import FileKind, FolderRows, FolderSink, class_token_path
 from fsgr_tui.features.formats.rows import Content, Format
 
@@ -31,14 +32,21 @@ def load_row(path: Path) -> NDArray[np.generic]:
     # A truncated or foreign file shows as any of these, depending on its bytes.
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FoundFaults(f"{path} cannot be read: {first}", "Make it again with torch.save(tensor, path).") from None
+        raise FoundFaults(
+            tr("{path} cannot be read: {first}", path=path, first=first),
+            tr("Make it again with torch.save(tensor, path)."),
+        ) from None
     if not isinstance(tensor, torch.Tensor):
-        raise FoundFaults(f"{path} holds a {type(tensor).__name__}, not a bare tensor.", "Save the tensor alone.")
+        raise FoundFaults(
+            tr("{path} holds a {name}, not a bare tensor.", path=path, name=type(tensor).__name__),
+            tr("Save the tensor alone."),
+        )
     try:
         row: NDArray[np.generic] = tensor.detach().numpy()
     except TypeError:
         raise FoundFaults(
-            f"{path} holds {tensor.dtype}, which NumPy lacks.", "Save it as float16 or float32."
+            tr("{path} holds {dtype}, which NumPy lacks.", path=path, dtype=tensor.dtype),
+            tr("Save it as float16 or float32."),
         ) from None
     return row
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import format_bytes
 
 
@@ -31,8 +32,14 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
             raise MachineCannot(
-                f"{path} holds pickled Python objects besides tensors; loading them could run code, so it was not done.",
-                "Save its state dict alone, on a machine that trusts the file: torch.save(model.state_dict(), 'weights.pt').",
+                tr(
+                    "{path} holds pickled Python objects besides tensors; loading them could run code, so it was not done.",
+                    path=path,
+                ),
+                tr(
+                    "Save its state dict alone, on a machine that trusts the file: torch.save(model.state_dict(), "
+                    "'weights.pt')."
+                ),
             ) from None
         raise _damaged(path, error) from None
     except Exception as error:  # noqa: BLE001 - torch and safetensors raise a dozen kinds for damaged files
@@ -41,7 +48,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BadRequest(f"{path} holds no state dict.", "Give a file of model weights.")
+        raise BadRequest(tr("{path} holds no state dict.", path=path), tr("Give a file of model weights."))
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
@@ -56,8 +63,8 @@ def _require_torch_file(path: Path) -> None:
 def _damaged(path: Path, error: BaseException) -> MachineCannot:
     size = format_bytes(path.stat().st_size)
     return MachineCannot(
-        f"{path} ({size}) is not a whole weights file: {first_line(error)}.",
-        "It may be cut off: compare its size with the source and copy it again.",
+        tr("{path} ({size}) is not a whole weights file: {error}.", path=path, size=size, error=first_line(error)),
+        tr("It may be cut off: compare its size with the source and copy it again."),
     )
 
 

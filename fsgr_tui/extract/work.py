@@ -15,6 +15,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import INTERPOLATION, Backend, ExtractSpec, Resize
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
@@ -43,8 +44,17 @@ def extract(spec: ExtractSpec, events: EventWriter, stopper: Stopper) -> int:
         for notice in encoder.loaded.notices:
             events.notice(notice)
         events.notice(
-            f"{encoder.shape.input_px} px {model.resize}, {INTERPOLATION} with antialias by {model.backend}; "
-            f"{encoder.loaded.activation}; {encoder.precision} on {encoder.device}."
+            tr(
+                "{input_px} px {resize}, {interpolation} with antialias by {backend}; {activation}; {precision} on "
+                "{device}.",
+                input_px=encoder.shape.input_px,
+                resize=model.resize,
+                interpolation=INTERPOLATION,
+                backend=model.backend,
+                activation=encoder.loaded.activation,
+                precision=encoder.precision,
+                device=encoder.device,
+            )
         )
     manifest = msgspec.structs.replace(
         manifest_of(encoder, model),
@@ -71,7 +81,7 @@ def _build(
     ids = [image.id for image in images]
     finished = _finished(final, manifest, ids) if spec.resume and not spec.overwrite else None
     if finished is not None and set(ids) <= set(finished.ids.tolist()):
-        events.notice(f"{final} is complete already.")
+        events.notice(tr("{final} is complete already.", final=final))
         _tell_result(events, final, images=len(finished), refused=0, seconds=0.0, new=0)
         return EXIT_OK
     if finished is not None and finished.manifest is not None:
@@ -82,9 +92,9 @@ def _build(
     )
     try:
         if build.done_count:
-            events.notice(f"{build.done_count:,} images were finished before and hold their checksums.")
+            events.notice(tr("{n:,} images were finished before and hold their checksums.", n=build.done_count))
         if finished is not None:
-            events.notice(f"{build.adopt(finished):,} images were taken over from {final}.")
+            events.notice(tr("{n:,} images were taken over from {final}.", n=build.adopt(finished), final=final))
         began = time.monotonic()
         run: Extraction | Fleet
         if len(devices) > 1:
@@ -104,10 +114,22 @@ def _build(
             )
             complete = run.run()
             if isinstance(encoder, Encoder) and encoder.ran_out:
-                events.notice(f"Memory held {encoder.chunk} images at once, not {spec.batch_size}.")
+                events.notice(
+                    tr(
+                        "Memory held {chunk} images at once, not {batch_size}.",
+                        chunk=encoder.chunk,
+                        batch_size=spec.batch_size,
+                    )
+                )
         _tell_remarks(run, events)
         if not complete:
-            events.notice(f"Stopped; {build.done_count:,} of {len(ids):,} images are kept. Go on with --resume.")
+            events.notice(
+                tr(
+                    "Stopped; {done:,} of {n:,} images are kept. Go on with --resume.",
+                    done=build.done_count,
+                    n=len(ids),
+                )
+            )
             return stopper.exit_code
         seconds = time.monotonic() - began
         events.phase("verify", build.done_count, "images")
@@ -126,7 +148,8 @@ def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | 
     file = FeatureFile(final)
     if file.manifest is None:
         raise BadRequest(
-            f"{final} was not made by this program, so it cannot be resumed.", "Use --overwrite to replace it."
+            tr("{final} was not made by this program, so it cannot be resumed.", final=final),
+            tr("Use --overwrite to replace it."),
         )
     require_extendable(final, file.manifest, set(file.ids.tolist()), manifest.identity(), set(ids))
     return file
@@ -148,6 +171,7 @@ def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: 
     if not ours:
         return ""
     levels = np.abs(np.stack(reference).astype(np.int16) - np.stack(ours))
+    # It goes into the manifest, which speaks English to whoever reads the file.
     told = (
         f"{' '.join(chosen)} against {' '.join(REFERENCE)} on {len(ours)} images: "
         f"{(levels > 0).mean():.2%} of values differ, by {levels.max()} at the most"
@@ -162,10 +186,19 @@ def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: 
 def _tell_remarks(run: Extraction | Fleet, events: EventWriter) -> None:
     tally = run.tally
     if tally.rotated:
-        events.notice(f"Images with a rotation tag, which was not applied (as in training): {tally.rotated:,}.")
+        events.notice(
+            tr(
+                "Images with a rotation tag, which was not applied (as in training): {rotated:,}.",
+                rotated=tally.rotated,
+            )
+        )
     if tally.mislabelled:
         events.notice(
-            f"Images of another format than their suffix says: {len(tally.mislabelled):,}; first: {tally.mislabelled[0]}."
+            tr(
+                "Images of another format than their suffix says: {n:,}; first: {first}.",
+                n=len(tally.mislabelled),
+                first=tally.mislabelled[0],
+            )
         )
     for remark in tally.huge:
         events.notice(f"{remark}.")
