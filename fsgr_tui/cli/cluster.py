@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fsgr_tui.cli import cluster_view, options, text
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.service import cluster, profiles
 
@@ -18,17 +19,17 @@ from fsgr_tui.service import cluster, profiles
 @options.json_flag
 def command(as_json: bool) -> int:
     """Ask Slurm and print."""
-    found = cluster.look({"the run folder": "", "the working folder": "."})
+    found = cluster.look({mark("the run folder"): "", mark("the working folder"): "."})
     if as_json:
         text.json_out(found)
         return 0
     cluster_view.show(found)
     path = profiles.profiles_path()
-    text.heading("Profiles")
+    text.heading(tr("Profiles"))
     if path.exists():
-        text.echo(f"  {printable(str(path))}: {', '.join(map(printable, profiles.names())) or 'none yet'}")
+        text.echo(f"  {printable(str(path))}: {', '.join(map(printable, profiles.names())) or tr('none yet')}")
     else:
-        text.echo(f"  None yet. Write them into {printable(str(path))}, e.g.")
+        text.echo("  " + tr("None yet. Write them into {path}, e.g.", path=printable(str(path))))
         text.echo()
         for line in profiles.EXAMPLE.splitlines():
             text.echo(f"    {line}")

@@ -10,7 +10,7 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service import extraction
@@ -134,7 +134,7 @@ def _on_slurm(
 ) -> int:
     from fsgr_tui.service import cluster
 
-    folders = {tr("the images"): request.image_root, tr("the feature file"): request.output}
+    folders = {mark("the images"): request.image_root, mark("the feature file"): request.output}
     prepared = cluster.prepare_extraction(request, cluster.place(profile, folders), shards, own_workers=own_workers)
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)

@@ -15,7 +15,7 @@ from fsgr_tui.cli import ended, follow, options, placing, text
 from fsgr_tui.core import job_words
 from fsgr_tui.core.errors import EXIT_OK, BadRequest
 from fsgr_tui.core.job import JobStatus
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs.folder import RunFolder
@@ -88,7 +88,7 @@ def command(
     if asked_profile is not None:
         from fsgr_tui.cli import run_cluster
 
-        where = run_cluster.place(asked_profile, {tr("the working folder"): request.cwd or "."})
+        where = run_cluster.place(asked_profile, {mark("the working folder"): request.cwd or "."})
         return run_cluster.run(request, where, steps, dry_run=dry_run, detach=detach, as_json=as_json)
     if steps is not None:
         return _run_plan(steps, request, dry_run=dry_run, detach=detach, as_json=as_json)

@@ -14,7 +14,7 @@ from fsgr_tui.cli import ended, follow, text
 from fsgr_tui.cli.placing import without_place
 from fsgr_tui.core import job_words
 from fsgr_tui.core.errors import EXIT_OK, Problem
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.core.units import Estimate, printable
@@ -30,7 +30,7 @@ def place(profile: str, folders: Mapping[str, str] | None = None, nodes: int | N
         folders: what the nodes have to see, by its role; by default the working folder.
         nodes: instead of the profile's; None for those.
     """
-    return cluster.place(profile, folders or {tr("the working folder"): "."}, nodes)
+    return cluster.place(profile, folders or {mark("the working folder"): "."}, nodes)
 
 
 def run(

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.slurm import format_limit, parse_duration
 from fsgr_tui.core.slurm_script import Profile, memory_words
 from fsgr_tui.core.units import Unknown, format_bytes
@@ -103,13 +104,15 @@ class Cluster(msgspec.Struct, frozen=True):
             found = next((partition for partition in self.partitions if partition.default), None)
             if found is None:
                 raise BadRequest(
-                    "This cluster has no default partition.", f"Name one in the profile: {', '.join(names)}."
+                    tr("This cluster has no default partition."),
+                    tr("Name one in the profile: {partitions}.", partitions=", ".join(names)),
                 )
             return found
         found = next((partition for partition in self.partitions if partition.name == name), None)
         if found is None:
             near = did_you_mean(name, names)
-            raise BadRequest(f"There is no partition {name!r} here.", f"{near} Here are: {', '.join(names)}.".strip())
+            here = tr("Here are: {partitions}.", partitions=", ".join(names))
+            raise BadRequest(tr("There is no partition {name} here.", name=repr(name)), f"{near} {here}".strip())
         return found
 
 
@@ -181,7 +184,7 @@ def _partition(nodes: list[_Node]) -> Partition:
         idle=sum(1 for node in nodes if node.state.startswith("idle")),
         cpus=max(node.cpus for node in nodes),
         memory_bytes=max(node.memory_mib for node in nodes) * 2**20,
-        disk_bytes=disk * 2**20 if disk else Unknown("the site does not tell Slurm"),
+        disk_bytes=disk * 2**20 if disk else Unknown(mark("the site does not tell Slurm")),
         gpus=tuple(GpuKind(kind, count, number) for (kind, count), number in kinds.items()),
         features=tuple(features),
     )
@@ -205,7 +208,7 @@ def parse_config(text: str) -> dict[str, str]:
 
 def cluster_of(partitions: tuple[Partition, ...], config: dict[str, str]) -> Cluster:
     """The cluster from its nodes and settings."""
-    untold = Unknown("`scontrol show config` does not tell")
+    untold = Unknown(mark("`scontrol show config` does not tell"))
     storage = config.get("AccountingStorageType")
     wait = config.get("KillWait", "").split(" ")[0]
     return Cluster(
@@ -232,32 +235,47 @@ def fitted(profile: Profile, cluster: Cluster) -> tuple[Profile, Partition]:
     if profile.light_partition:
         cluster.partition(profile.light_partition)
     if not partition.up:
-        raise BadRequest(f"The partition {partition.name} is down.", "Choose another one, or ask when it comes back.")
+        raise BadRequest(
+            tr("The partition {partition} is down.", partition=partition.name),
+            tr("Choose another one, or ask when it comes back."),
+        )
     gpus = profile.gpus if profile.gpus is not None else min(1, partition.most_gpus)
     _require_gpus(partition, profile.gpu_type, gpus)
     if profile.nodes > partition.nodes:
         raise BadRequest(
-            f"{profile.nodes} nodes: the partition {partition.name} has {partition.nodes}.", "Ask for fewer."
-        )
+            tr(
+                "{nodes} nodes: the partition {partition} has {most}.",
+                nodes=profile.nodes, partition=partition.name, most=partition.nodes,
+            ),
+            tr("Ask for fewer."),
+        )  # fmt: skip
     cpus = profile.cpus or min(CPUS, partition.cpus)
     if cpus > partition.cpus:
         raise BadRequest(
-            f"cpus = {cpus}: no node of the partition {partition.name} has more than {partition.cpus}.",
-            "Ask for fewer in the profile.",
-        )
+            tr(
+                "cpus = {cpus}: no node of the partition {partition} has more than {most}.",
+                cpus=cpus, partition=partition.name, most=partition.cpus,
+            ),
+            tr("Ask for fewer in the profile."),
+        )  # fmt: skip
     memory = profile.memory_bytes
     if memory and memory > partition.memory_bytes:
         raise BadRequest(
-            f"memory = {profile.memory}: no node of the partition {partition.name} has more than "
-            f"{memory_words(partition.memory_bytes)}.",
-            "Ask for less in the profile.",
-        )
+            tr(
+                "memory = {memory}: no node of the partition {partition} has more than {most}.",
+                memory=profile.memory, partition=partition.name, most=memory_words(partition.memory_bytes),
+            ),
+            tr("Ask for less in the profile."),
+        )  # fmt: skip
     limit = profile.time_s
     if limit is not None and partition.limit_s is not None and limit > partition.limit_s:
         raise BadRequest(
-            f"time = {profile.time}: the partition {partition.name} gives {format_limit(partition.limit_s)} at the most.",
-            "Ask for that: a job that reaches its limit ends its batch and goes on in its next turn.",
-        )
+            tr(
+                "time = {time}: the partition {partition} gives {most} at the most.",
+                time=profile.time, partition=partition.name, most=format_limit(partition.limit_s),
+            ),
+            tr("Ask for that: a job that reaches its limit ends its batch and goes on in its next turn."),
+        )  # fmt: skip
     return msgspec.structs.replace(profile, partition=partition.name, gpus=gpus, cpus=cpus), partition
 
 
@@ -267,57 +285,83 @@ def _require_gpus(partition: Partition, kind: str, count: int) -> None:
     types = sorted({each.type for each in partition.gpus if each.type})
     if not partition.gpus:
         raise BadRequest(
-            f"gpus = {count}: the partition {partition.name} has no GPU.", "Use gpus = 0, or another partition."
+            tr("gpus = {gpus}: the partition {partition} has no GPU.", gpus=count, partition=partition.name),
+            tr("Use gpus = 0, or another partition."),
         )
     if kind and kind not in types:
         raise BadRequest(
-            f"gpu_type = {kind!r}: the partition {partition.name} has {', '.join(types) or 'GPUs without a type'}.",
-            did_you_mean(kind, types) or "Leave gpu_type out to take any.",
-        )
+            tr(
+                "gpu_type = {kind}: the partition {partition} has {types}.",
+                kind=repr(kind), partition=partition.name, types=", ".join(types) or tr("GPUs without a type"),
+            ),
+            did_you_mean(kind, types) or tr("Leave gpu_type out to take any."),
+        )  # fmt: skip
     most = max(each.per_node for each in partition.gpus if not kind or each.type == kind)
     if count > most:
-        raise BadRequest(
-            f"gpus = {count}: no node of the partition {partition.name} has more than {most}"
-            f"{f' of type {kind}' if kind else ''}.",
-            "It is the number per node (and per shard): ask for fewer, and for more shards.",
-        )
+        what = (
+            tr(
+                "gpus = {gpus}: no node of the partition {partition} has more than {most} of type {kind}.",
+                gpus=count, partition=partition.name, most=most, kind=kind,
+            )
+            if kind
+            else tr(
+                "gpus = {gpus}: no node of the partition {partition} has more than {most}.",
+                gpus=count, partition=partition.name, most=most,
+            )
+        )  # fmt: skip
+        raise BadRequest(what, tr("It is the number per node (and per shard): ask for fewer, and for more shards."))
 
 
 def gpu_words(partition: Partition) -> str:
     """A partition's GPUs: `4 x 8 a100`."""
     if not partition.gpus:
-        return "none"
+        return tr("none")
     return ", ".join(f"{kind.nodes} x {kind.per_node}{f' {kind.type}' if kind.type else ''}" for kind in partition.gpus)
 
 
 def partition_row(partition: Partition) -> tuple[str, ...]:
     """A partition in a table: name, nodes, GPUs, CPUs, memory, node-local disk, limit."""
     disk = partition.disk_bytes
+    name = tr("{name} (default)", name=partition.name) if partition.default else partition.name
     return (
-        f"{partition.name}{' (default)' if partition.default else ''}{'' if partition.up else ' (down)'}",
-        f"{partition.usable} of {partition.nodes}, {partition.idle} idle",
+        name if partition.up else tr("{name} (down)", name=name),
+        tr("{usable} of {all}, {idle} idle", usable=partition.usable, all=partition.nodes, idle=partition.idle),
         gpu_words(partition),
         str(partition.cpus),
         memory_words(partition.memory_bytes),
         str(disk) if isinstance(disk, Unknown) else format_bytes(disk),
-        "no limit" if partition.limit_s is None else format_limit(partition.limit_s),
+        tr("no limit") if partition.limit_s is None else format_limit(partition.limit_s),
     )
 
 
-PARTITION_HEADS = ("partition", "nodes", "GPUs (nodes x each)", "CPUs", "memory", "own disk", "longest job")
+PARTITION_HEADS = (
+    mark("partition"), mark("nodes"), mark("GPUs (nodes x each)"), mark("CPUs"), mark("memory"), mark("own disk"),
+    mark("longest job"),
+)  # fmt: skip
+
+
+def partition_heads() -> tuple[str, ...]:
+    """The heads of a table of partitions."""
+    return tuple(map(tr, PARTITION_HEADS))
 
 
 def cluster_rows(cluster: Cluster) -> tuple[tuple[str, str], ...]:
     """What is to be known beside the partitions, as name and value."""
     kept = cluster.accounting
     told = (
-        "kept by the accounting"
+        tr("kept by the accounting")
         if kept is True
-        else "not kept; a job that left the queue is explained by its run folder"
+        else tr("not kept; a job that left the queue is explained by its run folder")
     )
-    seen = {True: "shared", False: "most likely of this host alone"}
     return (
-        ("finished jobs", str(kept) if isinstance(kept, Unknown) else told),
-        ("node-local folder", str(cluster.scratch)),
-        *((each.role, f"{each.path} ({each.filesystem}: {seen[each.shared]})") for each in cluster.shared),
+        (tr("finished jobs"), str(kept) if isinstance(kept, Unknown) else told),
+        (tr("node-local folder"), str(cluster.scratch)),
+        *((tr(each.role), _shared_words(each)) for each in cluster.shared),
     )
+
+
+def _shared_words(folder: SharedFolder) -> str:
+    known = {"path": folder.path, "filesystem": folder.filesystem}
+    if folder.shared:
+        return tr("{path} ({filesystem}: shared)", **known)
+    return tr("{path} ({filesystem}: most likely of this host alone)", **known)

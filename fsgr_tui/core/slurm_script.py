@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm import format_limit, parse_duration
 from fsgr_tui.core.units import GIB, Estimate, parse_size, printable
 
@@ -21,6 +22,10 @@ START_S = 600
 
 STEP_S = 600
 LIGHT_CPUS = 2
+
+EARLY_S = 60
+"""By so much Slurm may send a signal earlier than it was asked for (sbatch(1), --signal)."""
+
 PORTS = "$((20000 + SLURM_JOB_ID % 10000))"
 """Of the rendezvous: another one for every job that shares the node, below those that the kernel gives away."""
 
@@ -73,24 +78,46 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             BadRequest: one of them cannot; the message names it.
         """
-        where = f"profile {name!r}"
+        where = tr("profile {name}", name=repr(name))
         for key in ("partition", "light_partition", "account", "qos", "constraint", "gpu_type"):
             value = getattr(self, key)
             if not value.isprintable() or " " in value:
-                raise BadRequest(f"{where}: {key} = {value!r} cannot be.", "Names in Slurm hold no spaces.")
+                raise BadRequest(
+                    tr("{where}: {key} = {value} cannot be.", where=where, key=key, value=repr(value)),
+                    tr("Names in Slurm hold no spaces."),
+                )
         for key, least in (("gpus", 0), ("cpus", 1), ("nodes", 1), ("at_once", 0), ("signal_s", 30)):
             value = getattr(self, key)
             if value is not None and value < least:
-                raise BadRequest(f"{where}: {key} = {value} cannot be.", f"It is at least {least}.")
+                raise BadRequest(
+                    tr("{where}: {key} = {value} cannot be.", where=where, key=key, value=value),
+                    tr("It is at least {least}.", least=least),
+                )
         for key in ("modules", "setup", "extra"):
             if any("\n" in line for line in getattr(self, key)):
-                raise BadRequest(f"{where}: {key} holds a line break.", "Make it two entries of the list.")
+                raise BadRequest(
+                    tr("{where}: {key} holds a line break.", where=where, key=key),
+                    tr("Make it two entries of the list."),
+                )
         for option in self.extra:
             if not _OPTION.fullmatch(option.removeprefix("#SBATCH ")):
                 raise BadRequest(
-                    f"{where}: extra = {option!r} is no option of sbatch.", 'Write it like "--exclude=n3".'
+                    tr("{where}: extra = {option} is no option of sbatch.", where=where, option=repr(option)),
+                    tr('Write it like "--exclude=n3".'),
                 )
-        _ = self.time_s, self.memory_bytes
+        _ = self.memory_bytes
+        if self.time_s is not None and self.time_s < self.signal_s + EARLY_S:
+            raise BadRequest(
+                tr(
+                    "{where}: time = {time} leaves no time for work: Slurm warns the job {warning} s before its end, or up "
+                    "to {early} s earlier.",
+                    where=where,
+                    time=self.time,
+                    warning=self.signal_s,
+                    early=EARLY_S,
+                ),
+                tr("Ask for more, or for a shorter warning (signal_s)."),
+            )
         return self
 
     @property
@@ -106,13 +133,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return round(float(match[1]) * {"m": 60, "min": 60, "h": 3600, "d": 86400}[match[2]])
         if re.fullmatch(r"\d+:\d+", self.time.strip()):
             raise BadRequest(
-                f'time = "{self.time}" means minutes and seconds to Slurm.', "Write 4h, 90min, or all of 04:00:00."
+                tr('time = "{time}" means minutes and seconds to Slurm.', time=self.time),
+                tr("Write 4h, 90min, or all of 04:00:00."),
             )
         try:
             return parse_duration(self.time)
         except ValueError:
             raise BadRequest(
-                f'time = "{self.time}" is no time limit.', "Write 4h, 90min, 2-00:00 or 04:00:00."
+                tr('time = "{time}" is no time limit.', time=self.time), tr("Write 4h, 90min, 2-00:00 or 04:00:00.")
             ) from None
 
     @property
@@ -193,7 +221,8 @@ def script(batch: Batch) -> str:
     for path in (batch.folder, batch.output, batch.workdir):
         if not path.isprintable() or '"' in path:
             raise BadRequest(
-                f"{printable(path)} cannot stand in a batch script.", "Use a folder without quotes and line breaks."
+                tr("{path} cannot stand in a batch script.", path=printable(path)),
+                tr("Use a folder without quotes and line breaks."),
             )
     # Module and conda are functions that only a login shell is sure to have.
     shell = "#!/bin/bash -l" if profile.modules or profile.conda else "#!/bin/bash"
@@ -284,8 +313,11 @@ def on_several_nodes(argv: Sequence[str], python: str) -> tuple[str, ...]:
         python, words = words[0], words[1:]
     if not words[0].endswith(".py") and words[0] != "-m":
         raise BadRequest(
-            f"{printable(argv[0])} on several nodes: only a Python script can be started by torchrun.",
-            "Write it as `python train.py ...`, or use a profile with nodes = 1.",
+            tr(
+                "{command} on several nodes: only a Python script can be started by torchrun.",
+                command=printable(argv[0]),
+            ),
+            tr("Write it as `python train.py ...`, or use a profile with nodes = 1."),
         )
     return (*_SRUN, python, *TORCHRUN, *words)
 

@@ -13,6 +13,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder, fitted
 from fsgr_tui.core.slurm_job import Part, shard_folder
 from fsgr_tui.core.slurm_script import (
@@ -35,7 +36,7 @@ from fsgr_tui.jobs.slurm.submit import Work, part_of, submit, write_member
 from fsgr_tui.probes.disk import probe_disk
 from fsgr_tui.service import cluster_time, extraction
 from fsgr_tui.service.extraction import ExtractRequest, Prepared
-from fsgr_tui.service.profiles import read_profile
+from fsgr_tui.service.profiles import name_words, read_profile
 from fsgr_tui.service.selection import shard, shard_path
 
 EXAMPLE_RUN = "extract-EXAMPLE"
@@ -93,20 +94,28 @@ def place(
 def _notices(profile: Profile, partition: Partition, cluster: Cluster, folders: Mapping[str, str]) -> tuple[str, ...]:
     told = []
     if own := [
-        folder for folder in shared_folders({"the run folder": str(runs_dir()), **folders}) if not folder.shared
+        folder for folder in shared_folders({mark("the run folder"): str(runs_dir()), **folders}) if not folder.shared
     ]:
-        listed = ", ".join(f"{folder.role} ({folder.path}, {folder.filesystem})" for folder in own)
+        listed = ", ".join(f"{tr(folder.role)} ({folder.path}, {folder.filesystem})" for folder in own)
         told.append(
-            f"warning: other nodes most likely do not see {listed}. Use folders on the shared file system (FSGR_TUI_RUNS "
-            "sets the one of runs), unless all runs on this very host."
+            tr(
+                "warning: other nodes most likely do not see {folders}. Use folders on the shared file system (FSGR_TUI_RUNS "
+                "sets the one of runs), unless all runs on this very host.",
+                folders=listed,
+            )
         )
     if partition.usable < profile.nodes:
         told.append(
-            f"warning: {partition.usable} of {partition.nodes} nodes of {partition.name} can be used now; it will wait."
+            tr(
+                "warning: {usable} of {all} nodes of {partition} can be used now; it will wait.",
+                usable=partition.usable,
+                all=partition.nodes,
+                partition=partition.name,
+            )
         )
     if cluster.requeue is False:
         told.append(
-            "This site puts no job back by itself (JobRequeue=0); --requeue in the script asks for it all the same."
+            tr("This site puts no job back by itself (JobRequeue=0); --requeue in the script asks for it all the same.")
         )
     return tuple(told)
 
@@ -173,10 +182,15 @@ def prepare_extraction(
         MachineCannot: as `extraction.prepare`; or there is no room for shards and the whole file.
     """
     if request.shard:
-        raise BadRequest("--shard is for a part that you start yourself.", "With --backend slurm say --shards N.")
+        raise BadRequest(
+            tr("--shard is for a part that you start yourself."), tr("With --backend slurm say --shards N.")
+        )
     profile = where.profile
     if profile.nodes > 1:
-        raise BadRequest(f"nodes = {profile.nodes}: every shard runs on one node.", "Use nodes = 1 and more --shards.")
+        raise BadRequest(
+            tr("nodes = {nodes}: every shard runs on one node.", nodes=profile.nodes),
+            tr("Use nodes = 1 and more --shards."),
+        )
     many = profile.gpus is not None and profile.gpus > 1 and request.model.device == "auto"
     request = msgspec.structs.replace(
         request,
@@ -206,11 +220,14 @@ def _parts(whole: Prepared, shards: int) -> tuple[Prepared, ...]:
         return (whole,)
     if whole.request.resume and whole.output.exists() and not whole.request.overwrite:
         raise BadRequest(
-            f"{whole.output} is finished; shards cannot add to it.",
-            "Use --shards 1 to add what is missing in it, or --overwrite to replace it.",
+            tr("{output} is finished; shards cannot add to it.", output=whole.output),
+            tr("Use --shards 1 to add what is missing in it, or --overwrite to replace it."),
         )
     if shards > len(whole.images):
-        raise BadRequest(f"--shards {shards}: there are only {len(whole.images):,} images.", "Use fewer.")
+        raise BadRequest(
+            tr("--shards {shards}: there are only {images:,} images.", shards=shards, images=len(whole.images)),
+            tr("Use fewer."),
+        )
     extraction.require_space(whole.output, 2 * whole.need_bytes)
     parts = []
     for number in range(1, shards + 1):
@@ -352,14 +369,24 @@ def _check(prepared: PreparedShards) -> tuple[str, ...]:
 def words_of(prepared: PreparedShards) -> str:
     """What would be done, in a line."""
     profile, count = prepared.where.profile, len(prepared.shards)
-    gpus = f"{profile.gpus} GPU{'s' if profile.gpus != 1 else ''}"
-    jobs = f"{count} shards, then merge and check" if count > 1 else "1 job"
-    twice = f"; shards and file need {format_bytes(2 * prepared.whole.need_bytes)} together" if count > 1 else ""
-    return (
-        f"{jobs} on {profile.partition} (profile {prepared.where.profile_name}: {gpus}, {prepared.where.cpus} CPUs each, "
-        f"{format_duration(prepared.time_s)} at the most; about {format_duration(prepared.work.likely)} of work, "
-        f"{prepared.work.basis}){twice}"
+    gpus = trn("{count} GPU", "{count} GPUs", profile.gpus or 0)
+    jobs = tr("{shards} shards, then merge and check", shards=count) if count > 1 else tr("1 job")
+    words = tr(
+        "{jobs} on {partition} (profile {profile}: {gpus}, {cpus} CPUs each, {limit} at the most; "
+        "about {work} of work, {basis})",
+        jobs=jobs,
+        partition=profile.partition,
+        profile=name_words(prepared.where.profile_name),
+        gpus=gpus,
+        cpus=prepared.where.cpus,
+        limit=format_duration(prepared.time_s),
+        work=format_duration(prepared.work.likely),
+        basis=tr(prepared.work.basis),
     )
+    if count == 1:
+        return words
+    need = format_bytes(2 * prepared.whole.need_bytes)
+    return tr("{words}; shards and file need {size} together", words=words, size=need)
 
 
 def scripts_text(scripts: Sequence[tuple[Part, Batch]]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.slurm_script import light
 from fsgr_tui.core.units import Estimate
@@ -89,7 +90,8 @@ def prepare(
     if request.queue or request.first or not request.wait or request.gpu:
         flag = "--queue" if request.queue else "--first" if request.first else "--gpu" if request.gpu else "--no-wait"
         raise BadRequest(
-            f"{flag} is for jobs on this host.", "In Slurm the profile says how many GPUs, and the queue is Slurm's."
+            tr("{flag} is for jobs on this host.", flag=flag),
+            tr("In Slurm the profile says how many GPUs, and the queue is Slurm's."),
         )
     after = tuple(find_run(name).name for name in request.after)
     ids_behind(after)
@@ -120,8 +122,8 @@ def _work(where: Place, one: running.PreparedRun) -> Work:
         return msgspec.structs.replace(work, argv=(*argv, *_spread(where, argv)))
     if where.profile.nodes > 1 and one.kind != "command":
         raise BadRequest(
-            f"nodes = {where.profile.nodes}: `fsgr-tui {one.kind}` runs on one node.",
-            "Use nodes = 1; `fsgr-tui train` and a lab's own script go to several.",
+            tr("nodes = {nodes}: `fsgr-tui {kind}` runs on one node.", nodes=where.profile.nodes, kind=one.kind),
+            tr("Use nodes = 1; `fsgr-tui train` and a lab's own script go to several."),
         )
     return cluster.command_of(where, work)
 
@@ -132,8 +134,8 @@ def _spread(where: Place, argv: Sequence[str]) -> tuple[str, ...]:
     nodes = where.profile.nodes
     if "--nodes" in given:
         raise BadRequest(
-            "--nodes behind `run` does not change the job's nodes.",
-            f"The profile says how many (now {nodes}), or `fsgr-tui train --backend slurm --nodes N`.",
+            tr("--nodes behind `run` does not change the job's nodes."),
+            tr("The profile says how many (now {nodes}), or `fsgr-tui train --backend slurm --nodes N`.", nodes=nodes),
         )
     own = ("--nproc", str(processes_of(where))) if "--nproc" not in given and processes_of(where) > 1 else ()
     return (*(("--nodes", str(nodes)) if nodes > 1 else ()), *own)

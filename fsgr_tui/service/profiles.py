@@ -12,11 +12,13 @@ import msgspec
 from platformdirs import user_config_path
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.slurm_script import Profile
 from fsgr_tui.core.units import printable
 
 PROFILES_VARIABLE = "FSGR_TUI_PROFILES"
 DEFAULT = "default"
+SITE_DEFAULTS = mark("site defaults")
 
 EXAMPLE = """[gpu]
 partition = "gpu"
@@ -49,26 +51,44 @@ def read_profile(name: str) -> tuple[str, Profile]:
     path = profiles_path()
     profiles = _profiles(path)
     if not name and DEFAULT not in profiles:
-        return "site defaults", Profile()
+        return SITE_DEFAULTS, Profile()
     wanted = name or DEFAULT
     if wanted not in profiles:
         known = list(profiles)
-        here = f"It has {', '.join(known)}." if known else f"Write it there:\n{EXAMPLE}"
+        here = (
+            tr("It has {profiles}.", profiles=", ".join(known))
+            if known
+            else tr("Write it there:\n{example}", example=EXAMPLE)
+        )
         raise BadRequest(
-            f"There is no profile {wanted!r} in {printable(str(path))}.", did_you_mean(wanted, known) or here
+            tr("There is no profile {name} in {path}.", name=repr(wanted), path=printable(str(path))),
+            did_you_mean(wanted, known) or here,
         )
     table = profiles[wanted]
     unknown = [key for key in table if key not in Profile.__struct_fields__] if isinstance(table, dict) else []
     if unknown:
         raise BadRequest(
-            f"{printable(str(path))}, profile {wanted!r}: nothing reads the key {unknown[0]!r}.",
+            tr(
+                "{path}, profile {name}: nothing reads the key {key}.",
+                path=printable(str(path)),
+                name=repr(wanted),
+                key=repr(unknown[0]),
+            ),
             did_you_mean(unknown[0], list(Profile.__struct_fields__))
-            or f"Known: {', '.join(Profile.__struct_fields__)}.",
+            or tr("Known: {keys}.", keys=", ".join(Profile.__struct_fields__)),
         )
     try:
         return wanted, msgspec.convert(table, Profile).checked(wanted)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{printable(str(path))}, profile {wanted!r}: {error}.", "Mend that value.") from None
+        raise BadRequest(
+            tr("{path}, profile {name}: {error}.", path=printable(str(path)), name=repr(wanted), error=error),
+            tr("Mend that value."),
+        ) from None
+
+
+def name_words(name: str) -> str:
+    """A profile's name, for people."""
+    return tr(SITE_DEFAULTS) if name == SITE_DEFAULTS else name
 
 
 def names() -> tuple[str, ...]:
@@ -83,12 +103,19 @@ def _profiles(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequest(
-            f"{printable(str(path))} cannot be read: {getattr(error, 'strerror', None) or error}.", "Look at the file."
+            tr(
+                "{path} cannot be read: {error}.",
+                path=printable(str(path)),
+                error=getattr(error, "strerror", None) or error,
+            ),
+            tr("Look at the file."),
         ) from None
     # Python 3.10 has no TOML reader of its own; the package tomli is the same one.
     toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         document: dict[str, Any] = toml.loads(text)
     except ValueError as error:  # both readers' errors are ValueErrors
-        raise BadRequest(f"{printable(str(path))} is no valid TOML: {error}.", "Mend that place.") from None
+        raise BadRequest(
+            tr("{path} is no valid TOML: {error}.", path=printable(str(path)), error=error), tr("Mend that place.")
+        ) from None
     return document

@@ -11,6 +11,7 @@ import msgspec
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import Cause, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm import QueueRow
 from fsgr_tui.core.slurm_job import Submission
 from fsgr_tui.jobs.folder import RunFolder
@@ -40,7 +41,8 @@ class Cancelling:
         self._queue = Queue(run.folder.parent / QUEUES, self._submission.uid, self._submission.cluster, slurm)
         if self._submission.uid != os.getuid():
             raise BadRequest(
-                f"{run.name} was submitted by another user (uid {self._submission.uid}).", "Ask its owner to stop it."
+                tr("{name} was submitted by another user (uid {uid}).", name=run.name, uid=self._submission.uid),
+                tr("Ask its owner to stop it."),
             )
 
     def rows(self) -> tuple[QueueRow, ...]:
@@ -52,7 +54,12 @@ class Cancelling:
         look = self._queue.fresh()
         if look.error:
             raise MachineCannot(
-                f"Slurm does not answer, so {self._run.name} cannot be cancelled now: {look.error}.", "Try again soon."
+                tr(
+                    "Slurm does not answer, so {name} cannot be cancelled now: {why}.",
+                    name=self._run.name,
+                    why=look.error,
+                ),
+                tr("Try again soon."),
             )
         ours = {(member.key, member.job_name) for member in self._submission.members if member.key}
         return tuple(
@@ -73,7 +80,10 @@ class Cancelling:
         """
         status = self._run.read_status()
         if status.ended_for_good:
-            raise BadRequest(f"{self._run.name} does not run ({status.state}).", "`fsgr-tui jobs` shows how it stands.")
+            raise BadRequest(
+                tr("{name} does not run ({state}).", name=self._run.name, state=tr(status.state)),
+                tr("`fsgr-tui jobs` shows how it stands."),
+            )
         (self._run.folder / STOPPED).touch()
         rows = self.rows()
         running = [row for row in rows if row.state.kind == "running"]
@@ -99,7 +109,10 @@ class Cancelling:
             self._scancel([row.key for row in self.rows()])
             if not self._gone_within(ENDED_S):
                 left = ", ".join(row.key for row in self.rows())
-                raise MachineCannot(f"Slurm has not ended {left} of {self._run.name} yet.", "Look with `squeue`.")
+                raise MachineCannot(
+                    tr("Slurm has not ended {jobs} of {name} yet.", jobs=left, name=self._run.name),
+                    tr("Look with `squeue`."),
+                )
         self._settle()
         forget(self._run)
         return self._run.read_status()
@@ -129,7 +142,7 @@ class Cancelling:
             own = member_run(self._run, member)
             status = own.recorded_status()
             if not status.ended_for_good:
-                text = "Stopped before it began." if status.started is None else "Stopped."
+                text = tr("Stopped before it began.") if status.started is None else tr("Stopped.")
                 own.write_status(
                     msgspec.structs.replace(
                         status, state="stopped", exit_code=143, ended=time.time(), note="", cause=Cause("stopped", text)

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 
 ASK_S = 15.0
 """With its controller down, squeue blocks for nine seconds (measured on 22.05)."""
@@ -41,11 +42,11 @@ class Answer(msgspec.Struct, frozen=True):
     def why(self) -> str:
         """What is wrong, in one line."""
         if self.missing:
-            return "no such command here"
+            return tr("no such command here")
         if self.late:
-            return "no answer in time"
+            return tr("no answer in time")
         lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.code}"
+        return lines[-1] if lines else tr("exit code {code}", code=self.code)
 
 
 class Commands(Protocol):
@@ -94,6 +95,8 @@ def require() -> None:
     missing = [name for name in ("sbatch", "squeue", "scancel", "sinfo", "scontrol") if shutil.which(name) is None]
     if missing:
         raise MachineCannot(
-            f"Slurm is not here: {', '.join(missing)} not found.",
-            "Run this on a login node of the cluster (perhaps after `module load slurm`), or without --backend slurm.",
+            tr("Slurm is not here: {commands} not found.", commands=", ".join(missing)),
+            tr(
+                "Run this on a login node of the cluster (perhaps after `module load slurm`), or without --backend slurm."
+            ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm_facts import NODE_FIELDS, Cluster, cluster_of, parse_config, parse_nodes
 from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.commands import Commands
@@ -23,10 +24,10 @@ def read_cluster(slurm: Commands = commands.run) -> Cluster:
         answer = nodes.result()
         if not answer.good:
             raise MachineCannot(
-                f"Slurm does not answer: {answer.why}.",
-                "Look with `scontrol ping`, or ask the cluster's administrators.",
+                tr("Slurm does not answer: {why}.", why=answer.why),
+                tr("Look with `scontrol ping`, or ask the cluster's administrators."),
             )
         partitions = parse_nodes(answer.out)
         if not partitions:
-            raise MachineCannot("Slurm lists no partition that you may use.", "Look with `sinfo`.")
+            raise MachineCannot(tr("Slurm lists no partition that you may use."), tr("Look with `sinfo`."))
         return cluster_of(partitions, parse_config(config.result().out))

@@ -20,7 +20,9 @@ import msgspec
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import EXIT_MACHINE_CANNOT, EXIT_OK, BadRequest, Problem
 from fsgr_tui.core.job import Cause, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm_turns import STALLED_TURNS, AfterRun, after_run, ended_stalled, reached, stalled
+from fsgr_tui.core.slurm_words import resume_words
 from fsgr_tui.jobs import life
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
 from fsgr_tui.jobs.control import keep_attempt
@@ -144,8 +146,8 @@ class Node:
         if after.requeue and (why := self._requeue()):
             cause = Cause(
                 "time limit",
-                f"The time limit came, and the job could not be put back into the queue: {why}.",
-                advice=f"What was finished is kept; `fsgr-tui resume {last.name}` goes on.",
+                tr("The time limit came, and the job could not be put back into the queue: {why}.", why=why),
+                advice=resume_words(last.name),
             )
             self._run.write_status(msgspec.structs.replace(last, state="interrupted", cause=cause, note=""))
         return after.exit_code
@@ -191,7 +193,9 @@ def main(argv: list[str]) -> int:
     try:
         return Node(run, grace_s).work()
     except BlockingIOError:
-        problem: Problem = BadRequest(f"{run.folder} is being worked on by another runner.", "Look at `fsgr-tui jobs`.")
+        problem: Problem = BadRequest(
+            tr("{folder} is being worked on by another runner.", folder=run.folder), tr("Look at `fsgr-tui jobs`.")
+        )
     except Problem as found:
         problem = found
     print(f"fsgr-tui: {problem}", file=sys.stderr)  # noqa: T201 - Slurm's own log of the job

@@ -12,6 +12,7 @@ import msgspec
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.job import JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm_job import Member, Submission, needs_accounting, standing
 from fsgr_tui.core.slurm_parts import combined
 from fsgr_tui.core.units import format_duration
@@ -42,7 +43,9 @@ def read_submission(run: RunFolder) -> Submission:
     try:
         return jsontext.decode(path.read_bytes(), Submission)
     except (OSError, msgspec.MsgspecError) as error:
-        raise BadRequest(f"{path} cannot be read: {error}.", "Delete the run folder.") from None
+        raise BadRequest(
+            tr("{path} cannot be read: {error}.", path=path, error=error), tr("Delete the run folder.")
+        ) from None
 
 
 def whole(run: RunFolder) -> RunFolder:
@@ -153,8 +156,8 @@ def _of_member(run: RunFolder, member: Member, submission: Submission, *, stoppe
 def _living(recorded: JobStatus, proof: life.Proof) -> JobStatus | None:
     if proof.life == "gone" or recorded.ended_for_good:
         return None
-    host = f"on {proof.holder.host.name}" if proof.holder is not None else ""
+    host = tr("on {host}", host=proof.holder.host.name) if proof.holder is not None else ""
     if proof.life == "elsewhere":
-        host += f", last sign {format_duration(proof.age_s)} ago"
+        host += ", " + tr("last sign {age} ago", age=format_duration(proof.age_s))
     note = "; ".join(part for part in (host, recorded.note) if part)
     return msgspec.structs.replace(recorded, life=proof.life, note=note)

@@ -14,6 +14,7 @@ from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm import parse_submitted
 from fsgr_tui.core.slurm_job import Part, Submission
 from fsgr_tui.core.slurm_script import Batch, Profile, job_name, script
@@ -95,8 +96,8 @@ def _waiting(spec: JobSpec, run: RunFolder, attempt: int) -> JobStatus:
 
 def _unwritable(run: RunFolder, error: OSError) -> MachineCannot:
     return MachineCannot(
-        f"The run folder {run.folder} cannot be written: {error.strerror or error}.",
-        "Make room there, or set FSGR_TUI_RUNS to another folder.",
+        tr("The run folder {folder} cannot be written: {error}.", folder=run.folder, error=error.strerror or error),
+        tr("Make room there, or set FSGR_TUI_RUNS to another folder."),
     )
 
 
@@ -168,12 +169,23 @@ def _take_back(parts: Sequence[Part], cluster: str, slurm: Commands) -> None:
 def _refused(run: RunFolder, part: Part, answer: commands.Answer) -> MachineCannot:
     if answer.late:
         return MachineCannot(
-            f"sbatch gave no answer within {SUBMIT_S:.0f} s; whether the job {part.job_name} was taken is not known.",
-            f"Look with `squeue -n {part.job_name}`, and cancel what is there before you try again.",
+            tr(
+                "sbatch gave no answer within {seconds:.0f} s; whether the job {job} was taken is not known.",
+                seconds=SUBMIT_S,
+                job=part.job_name,
+            ),
+            tr("Look with `squeue -n {job}`, and cancel what is there before you try again.", job=part.job_name),
         )
     return MachineCannot(
-        f"Slurm did not take the job {part.job_name}: {answer.why.removeprefix('sbatch: error: ')}.",
-        f"The script is {run.folder / part.script}; mend the profile, or try it with `sbatch --test-only`.",
+        tr(
+            "Slurm did not take the job {job}: {why}.",
+            job=part.job_name,
+            why=answer.why.removeprefix("sbatch: error: "),
+        ),
+        tr(
+            "The script is {script}; mend the profile, or try it with `sbatch --test-only`.",
+            script=run.folder / part.script,
+        ),
     )
 
 
@@ -197,7 +209,10 @@ def resubmit(run: RunFolder, after: Sequence[int] = (), slurm: Commands = comman
     run = whole(run)
     submission = read_submission(run)
     if submission.uid != os.getuid():
-        raise BadRequest(f"{run.name} was submitted by another user (uid {submission.uid}).", "Ask its owner.")
+        raise BadRequest(
+            tr("{name} was submitted by another user (uid {uid}).", name=run.name, uid=submission.uid),
+            tr("Ask its owner."),
+        )
     try:
         (run.folder / STOPPED).unlink(missing_ok=True)
         parts = tuple(_open_again(run, part) for part in submission.parts)
