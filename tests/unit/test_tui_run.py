@@ -342,6 +342,14 @@ async def test_a_start_in_turn_is_ordered_so():
         assert world.orders[0].in_turn
 
 
+async def test_a_fault_of_the_last_field_is_in_sight_while_it_is_typed():
+    async with World().app().run_test(size=(60, 15)) as pilot:
+        await at_form(pilot)
+        await choose(pilot, "start", AFTER)
+        await pilot.press("down", "x", "backspace")
+        await until(pilot, lambda: "! After which job?" in shown(pilot.app))
+
+
 async def test_training_anew_asks_once():
     world = World()
     async with world.app().run_test(size=(80, 24)) as pilot:

@@ -129,7 +129,8 @@ class Form(VerticalScroll, can_focus=False):
             row.show_fault(what if each == name else "", fix if each == name else "", style)
         # Another field's fault must not take the field in use out of sight.
         if name in self._fields and self.entered in ("", name):
-            self._fields[name].scroll_visible(animate=False)
+            # Once the fault's own lines have their place.
+            self.call_after_refresh(self._fields[name].scroll_visible, animate=False)
 
     @on(Input.Changed)
     @on(Choice.Changed)
