@@ -29,6 +29,13 @@ _ORDER = ("bad", "note", "ok")
 WIDE_FROM = 104
 
 
+MORE_FIELDS = {
+    "preprocess_difference": mark("preprocess difference"), "device": mark("device"), "batch_size": mark("batch size"),
+    "images": mark("images"), "refused": mark("refused"), "ids_sha256": mark("ids sha256"), "versions": mark("versions"),
+    "started": mark("started"), "ended": mark("ended"), "command": mark("command"), "format_version": mark("format version"),
+}  # fmt: skip
+"""What a person calls the manifest's other fields."""
+
 RECENT_S = 60.0
 LABEL_CELLS = 15
 
@@ -148,7 +155,9 @@ def _fields(values: dict[str, Any]) -> Text:
             continue
         words = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
         words = ", ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
-        label = tr(FIELD_WORDS[name]) if name in FIELD_WORDS else name.replace("_", " ")
+        if not words:
+            continue
+        label = tr(FIELD_WORDS.get(name) or MORE_FIELDS.get(name) or name.replace("_", " "))
         parts.append(
             Text.assemble((set_cell_size(label, max(cell_len(label) + 1, LABEL_CELLS)), DIM), printable(words))
         )
