@@ -36,7 +36,9 @@ def real_app(image_root: str | None, features_dir: str | None) -> ScreenApp:
     What was planned in this folder before comes back, unless another place is named now.
     """
     remembered = load()
-    kept = remembered.wanted(str(Path.cwd())) if image_root is None and features_dir is None else None
+    kept = remembered.wanted(str(Path.cwd()))
+    if kept and (image_root not in (None, kept.image_root) or features_dir not in (None, kept.features_dir)):
+        kept = None
     wanted = kept or Wanted(Intent(), image_root, features_dir or DEFAULT_FEATURES_DIR)
     ascii_only = not shows_unicode(sys.stdout, first_environment())
     return ScreenApp(

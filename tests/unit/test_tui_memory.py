@@ -67,6 +67,8 @@ def test_the_environment_names_the_theme(monkeypatch):
 def test_a_folder_s_plan_comes_back_unless_another_place_is_named():
     remembered.save(Remembered().with_wanted(str(Path.cwd()), WANTED))
     assert real_app(None, None)._wanted == WANTED
+    assert real_app(WANTED.image_root, None)._wanted == WANTED
+    assert real_app(None, "elsewhere")._wanted == Wanted(Intent(), None, "elsewhere")
     assert real_app("/images", None)._wanted == Wanted(Intent(), "/images", "features")
 
 
