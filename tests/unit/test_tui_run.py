@@ -350,6 +350,25 @@ async def test_a_fault_of_the_last_field_is_in_sight_while_it_is_typed():
         await until(pilot, lambda: "! After which job?" in shown(pilot.app))
 
 
+async def test_no_free_gpu_and_what_is_left_out_are_said_before_the_start():
+    world = World()
+
+    def prepare(order):
+        ready = world.prepare(order)
+        run = msgspec.structs.replace(
+            ready.run, notices=("No GPU is free now: job a holds it. The job waits for one.",)
+        )
+        return replace(
+            ready, run=run, prepared=msgspec.structs.replace(ready.prepared, notices=("METEOR is left out (no java).",))
+        )
+
+    app = type(world.app())(replace(world.services(), prepare=prepare), fakes.ROOT, fakes.FEATURES)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_form(pilot, "t")
+        for words in ("No GPU is free now: job a holds it.", "METEOR is left out (no java)."):
+            assert words in shown(pilot.app)
+
+
 async def test_training_anew_asks_once():
     world = World()
     async with world.app().run_test(size=(80, 24)) as pilot:
