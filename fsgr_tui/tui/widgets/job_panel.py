@@ -38,7 +38,8 @@ class JobPanel(Panel):
         Args:
             now: Unix time in seconds.
         """
-        state = (job_words.state_words(status), STATE_STYLES[status.state])
+        style = WARN if status.life == "orphaned" else STATE_STYLES[status.state]
+        state = (job_words.state_words(status), style)
         self.set_title(Text.assemble(printable(status.name), "  ", state))
         self.draw_with(
             lambda width: draw(
