@@ -132,23 +132,27 @@ def _on_slurm(
     detach: bool,
     as_json: bool,
 ) -> int:
-    from fsgr_tui.service import cluster
+    from fsgr_tui.service import cluster, cluster_extract
 
     folders = {mark("the images"): request.image_root, mark("the feature file"): request.output}
-    prepared = cluster.prepare_extraction(request, cluster.place(profile, folders), shards, own_workers=own_workers)
+    prepared = cluster_extract.prepare_extraction(
+        request, cluster.place(profile, folders), shards, own_workers=own_workers
+    )
     for notice in prepared.notices:
         text.echo(f"  {printable(notice)}", sys.stderr)
     text.echo(
         tr(
-            "{number:,} images: {words}", number=len(prepared.whole.images), words=printable(cluster.words_of(prepared))
+            "{number:,} images: {words}",
+            number=len(prepared.whole.images),
+            words=printable(cluster_extract.words_of(prepared)),
         ),
         sys.stderr,
     )
     if dry_run:
-        text.echo(cluster.scripts_text(cluster.extraction_scripts(prepared)))
+        text.echo(cluster.scripts_text(cluster_extract.extraction_scripts(prepared)))
         text.echo(tr("Nothing speaks against it (dry run; nothing was submitted)."), sys.stderr)
         return 0
-    run = cluster.start_extraction(prepared)
+    run = cluster_extract.start_extraction(prepared)
     if detach:
         text.echo(run.name)
         return 0

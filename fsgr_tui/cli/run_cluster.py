@@ -19,7 +19,7 @@ from fsgr_tui.core.planfile import PlanStep
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.core.units import Estimate, printable
 from fsgr_tui.jobs.folder import RunFolder
-from fsgr_tui.service import cluster, cluster_run, cluster_time, running
+from fsgr_tui.service import cluster, cluster_extract, cluster_run, cluster_time, running
 from fsgr_tui.service.cluster import Place
 
 
@@ -52,6 +52,15 @@ def run(
     """
     known = _Known(where) if seconds is None else lambda _words, _needs: seconds
     chain = cluster_run.prepare(request, where, plan, known)
+    return submit(chain, plan=plan is not None, dry_run=dry_run, detach=detach, as_json=as_json)
+
+
+def submit(chain: cluster_run.Chain, *, plan: bool = False, dry_run: bool, detach: bool, as_json: bool) -> int:
+    """Submit a chain and follow its jobs one after the other.
+
+    Args:
+        plan: whether it is a plan's; else one job, whose own document is printed for `--json`.
+    """
     for notice in (*chain.where.notices, *chain.notices):
         text.echo(f"  {printable(notice)}", sys.stderr)
     if dry_run:
@@ -63,8 +72,8 @@ def run(
         for each in runs:
             text.echo(each.name)
         return EXIT_OK
-    codes = [_followed(each, plan is None, as_json=as_json) for each in runs]
-    if as_json and plan is not None:
+    codes = [_followed(each, not plan, as_json=as_json) for each in runs]
+    if as_json and plan:
         text.json_out(job_words.documents([each.read_status() for each in runs], time.time()))
     return next((code for code in codes if code), EXIT_OK)
 
@@ -105,7 +114,7 @@ class _Known:
             return self._training(rest)
         return cluster_time.time_over_files(rest)
 
-    def _extraction(self, words: list[str]) -> cluster.PreparedShards:
+    def _extraction(self, words: list[str]) -> cluster_extract.PreparedShards:
         from fsgr_tui.cli import extract
 
         asked: dict[str, Any] = dict(extract.command.make_context("extract", list(words)).params)
@@ -114,7 +123,7 @@ class _Known:
             asked.pop(name)
         own_workers = asked["workers"] is not None
         request = msgspec.structs.replace(extract.request_of(asked), shown=(running.PROGRAM, "extract", *words))
-        return cluster.prepare_extraction(request, self._where, shards, own_workers=own_workers)
+        return cluster_extract.prepare_extraction(request, self._where, shards, own_workers=own_workers)
 
     def _training(self, words: list[str]) -> Estimate | None:
         from fsgr_tui.cli import train

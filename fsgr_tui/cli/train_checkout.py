@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from fsgr_tui.cli import ended, findings, follow, options, text
+from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.training import MODES, Mode
 from fsgr_tui.core.units import printable
 
@@ -76,6 +79,10 @@ class TrainCommand(click.Command):
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, or cuda:N: sets CUDA_VISIBLE_DEVICES.")
 @options.split
 @click.option("--no-preflight", is_flag=True, help="Only check the flags; what looks wrong otherwise is a warning.")
+@options.backend
+@click.option(
+    "--nodes", type=click.IntRange(1), default=None, help="With Slurm: nodes, on each of which torchrun starts it."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, print the exact command, and stop.")
 @click.option("--detach", is_flag=True, help="Return at once with the job's name.")
 @options.json_flag
@@ -89,6 +96,9 @@ def command(
     device: str,
     splits: tuple[str, ...],
     no_preflight: bool,
+    runs_on: str | None,
+    profile: str,
+    nodes: int | None,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -96,6 +106,9 @@ def command(
     """Prepare, start and follow a lab's script."""
     from fsgr_tui.service import checkout_training as training
 
+    in_slurm = options.on_slurm(runs_on, profile)
+    if nodes is not None and not in_slurm:
+        raise BadRequest(tr("--nodes belongs to --backend slurm."), tr("Leave it out, or name a profile."))
     request = training.CheckoutRequest(
         repo=repo,
         words=tuple(ctx.args),
@@ -103,7 +116,8 @@ def command(
         script=script_name,
         python=python,
         device=device,
-        preflight=not no_preflight,
+        # This host is not the one that trains.
+        preflight=not (no_preflight or in_slurm),
         shown=("fsgr-tui", *sys.argv[1:]),
         **({"splits": splits} if splits else {}),
     )
@@ -113,6 +127,8 @@ def command(
     text.echo(f"Python: {printable(prepared.argv[0])} ({printable(prepared.python_why)})", sys.stderr)
     if prepared.added:
         text.paragraph(f"Added from the guide's command: {', '.join(prepared.added)}", indent=0, stream=sys.stderr)
+    if in_slurm:
+        return _submit(prepared, profile, nodes, dry_run=dry_run, detach=detach, as_json=as_json)
     stops = len(prepared.report.stops)
     if dry_run or stops:
         if as_json:
@@ -131,6 +147,22 @@ def command(
     if status.state == "done" and not as_json:
         text.echo(f"{run.name}: {printable(Path(prepared.argv[1]).name)} ended well, in {printable(prepared.cwd)}")
     return code
+
+
+def _submit(
+    prepared: PreparedCheckout, profile: str, nodes: int | None, *, dry_run: bool, detach: bool, as_json: bool
+) -> int:
+    from fsgr_tui.cli import run_cluster
+    from fsgr_tui.jobs.slurm.submit import Work
+    from fsgr_tui.service import cluster_run
+
+    where = run_cluster.place(profile, {mark("the working folder"): prepared.cwd}, nodes)
+    own = dict(prepared.env)
+    profiled = where.profile
+    if prepared.programs and not (profiled.modules or profiled.conda or profiled.setup):
+        own["PATH"] = f"{prepared.programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    work = Work(kind="train", argv=prepared.argv, cwd=Path(prepared.cwd), shown=prepared.shown, env=own)
+    return run_cluster.submit(cluster_run.one_script(where, work), dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def _pasteable(prepared: PreparedCheckout) -> str:

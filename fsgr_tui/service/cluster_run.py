@@ -17,8 +17,9 @@ from fsgr_tui.jobs.slurm import commands
 from fsgr_tui.jobs.slurm.chain import ids_behind
 from fsgr_tui.jobs.slurm.commands import Commands
 from fsgr_tui.jobs.slurm.submit import Work
-from fsgr_tui.service import cluster, running
-from fsgr_tui.service.cluster import Place, PreparedShards
+from fsgr_tui.service import cluster, cluster_extract, running
+from fsgr_tui.service.cluster import Place
+from fsgr_tui.service.cluster_extract import PreparedShards
 
 LIGHT_KINDS = frozenset({"check", "convert", "merge", "plan", "report", "look"})
 """Commands of this program that need no GPU."""
@@ -74,6 +75,15 @@ Ask = Callable[[Sequence[str], Sequence[str]], Known]
 def know_nothing(_words: Sequence[str], _needs: Sequence[str]) -> Known:
     """Of a command that nothing is asked about."""
     return None
+
+
+def one_script(where: Place, work: Work) -> Chain:
+    """A lab's own script as one job; on several nodes torchrun starts it on each.
+
+    Raises:
+        BadRequest: it cannot be started on several nodes.
+    """
+    return Chain(where, (Link("", "", cluster.command_of(where, work)),))
 
 
 def prepare(
@@ -157,7 +167,7 @@ def start(chain: Chain, slurm: Commands = commands.run) -> tuple[RunFolder, ...]
     for link in chain.links:
         needs = (*chain.after, *(runs[need].name for need in link.needs))
         if link.shards is not None:
-            runs[link.step] = cluster.start_extraction(link.shards, link.name, needs, slurm)
+            runs[link.step] = cluster_extract.start_extraction(link.shards, link.name, needs, slurm)
         else:
             runs[link.step] = cluster.start_command(chain.place_of(link), link.work, link.name, needs, slurm)
     return tuple(runs.values())
@@ -172,7 +182,7 @@ def chain_text(chain: Chain) -> str:
         scripts = (
             cluster.command_scripts(chain.place_of(link), link.work, example)
             if link.shards is None
-            else cluster.extraction_scripts(link.shards)
+            else cluster_extract.extraction_scripts(link.shards)
         )
         texts.append(title + cluster.scripts_text(scripts))
     return "\n".join(texts)

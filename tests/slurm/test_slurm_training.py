@@ -142,11 +142,37 @@ dist.destroy_process_group()
 """
 
 
-def test_a_labs_own_script_meets_through_torchrun_at_the_first_host(slurm, tmp_path, monkeypatch):
+@pytest.fixture
+def two(tmp_path, monkeypatch) -> None:
+    """A profile of two nodes, and a script of a lab that all processes of a run have to meet in."""
     # The names of two nodes on one host are in no table of hosts, and gloo asks for that of the host alone.
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     (tmp_path / "slurm.toml").write_text("[two]\nnodes = 2\ngpus = 0\n")
     (tmp_path / "train.py").write_text(TORCHRUN_SCRIPT)
+
+
+MET = {f"rank {rank} of 2 sees 3" for rank in (0, 1)}
+
+
+@pytest.mark.usefixtures("slurm", "two")
+def test_a_labs_own_script_meets_through_torchrun_at_the_first_host(tmp_path):
     done = run_cli("run", "--profile", "two", "--cwd", str(tmp_path), "--", sys.executable, "train.py", timeout=LONG_S)
     assert done.returncode == 0, done.stderr
-    assert {f"rank {rank} of 2 sees 3" for rank in (0, 1)} <= set(done.stdout.splitlines())
+    assert set(done.stdout.splitlines()) >= MET
+
+
+@pytest.mark.usefixtures("slurm", "two")
+def test_a_labs_checkout_is_submitted_with_its_own_python_and_torchrun(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "--repo", ".", "--script-name", "train.py", "--python", sys.executable, "--mode", "realtime")
+    refused = run_cli(*words, "--nodes", "2")
+    assert refused.returncode == 2
+    assert "--nodes belongs to --backend slurm" in refused.stderr
+    shown = run_cli(*words, "--profile", "two", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "#   srun torchrun --nnodes=$SLURM_JOB_NUM_NODES --nproc-per-node=1 --rdzv-backend=c10d" in shown.stdout
+    done = run_cli(*words, "--profile", "two", "--detach")
+    assert done.returncode == 0, done.stderr
+    run = find_run(done.stdout.strip())
+    ended(run)
+    assert set(run.log.read_text().splitlines()) >= MET
