@@ -274,6 +274,16 @@ async def test_a_preflight_tells_that_it_looks_and_can_be_left():
         await until(pilot, lambda: not place.query_one("#findings").looking)
 
 
+async def test_a_start_that_is_refused_beside_the_findings_goes_back_to_the_form():
+    world = World()
+    async with world.app().run_test(size=(80, 24)) as pilot:
+        await at_form(pilot, "t")
+        await press_until(pilot, "ctrl+t", "openai, in the cache")
+        world.fault = BadRequest("There is no file f.hdf5.", "Look at --features-path.")
+        await press_until(pilot, "ctrl+s", "! There is no file f.hdf5.")
+        assert form(pilot).entered == "features"
+
+
 async def test_findings_of_another_command_are_not_shown():
     world = World()
     async with world.app().run_test(size=(120, 40)) as pilot:

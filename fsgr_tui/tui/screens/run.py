@@ -262,8 +262,11 @@ class RunPlace(Place):
             form.show_fault("", "", "")
         else:
             form.show_fault(name, fault.what, fault.fix, BAD if fault is outcome else WARN)
-        if message.start and field and not self._view:
-            form.enter(name)
+        if message.start:
+            # What was refused is said at the form.
+            self._look_at("")
+            if field:
+                form.enter(name)
         self.query_one(Beside).say(
             refused_words(outcome, field) if isinstance(outcome, Problem) else ready_words(outcome)
         )
