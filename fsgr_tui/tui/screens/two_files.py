@@ -144,11 +144,8 @@ class TwoFilesScreen(Dialog[None]):
         if isinstance(found, Problem):
             self._headline.say(layout.lines(Text(printable(found.what), BAD), printable(found.fix)))
             return
-        verdict = (
-            (f" {tr('SAME')} ", f"reverse bold {GOOD}")
-            if found.same
-            else (f" {tr('DIFFERENT')} ", "reverse bold #f2777a")
-        )
+        words, style = (tr("SAME"), GOOD) if found.same else (tr("DIFFERENT"), "#f2777a")
+        verdict = (f" {words} ", f"reverse bold {style}")
         headline = Text.assemble(verdict, "  ", printable(found.headline))
         self._headline.say(layout.lines(headline, Text(printable(found.depth), DIM)))
         rows = sorted(found.rows, key=lambda row: _ORDER.index(row.verdict))

@@ -96,8 +96,8 @@ def draw(status: JobStatus, course: JobCourse, width: int, plot_rows: int, now: 
         parts.append(marked("!", refused, WARN, WARN))
     parts += [marked("·", notice, DIM, "") for notice in reversed(status.notices)]
     if isinstance(status.result.get("output"), str):
-        parts.append(Text.assemble((f"{tr('output')}  ", DIM), printable(str(status.result["output"]))))
-    parts.append(Text.assemble((f"{tr('command')}  ", DIM), (printable(shlex.join(status.command)), DIM)))
+        parts.append(Text.assemble((tr("output") + "  ", DIM), printable(str(status.result["output"]))))
+    parts.append(Text.assemble((tr("command") + "  ", DIM), (printable(shlex.join(status.command)), DIM)))
     return layout.lines(*parts)
 
 
@@ -193,10 +193,8 @@ def _speed(status: JobStatus, course: JobCourse, width: int, plot_rows: int) -> 
 
 
 def _metrics(metrics: dict[str, float | None]) -> Text:
-    shown = (
-        f"{printable(name)} {tr('not finite') if value is None else format(value, '.4g')}"
-        for name, value in metrics.items()
-    )
+    values = ((name, tr("not finite") if value is None else format(value, ".4g")) for name, value in metrics.items())
+    shown = (f"{printable(name)} {value}" for name, value in values)
     return Text("  ".join(shown))
 
 

@@ -31,13 +31,14 @@ COLUMNS = (
 
 def title(seen: JobsSeen) -> Text:
     """The table's title, with what keeps it from being whole."""
-    words = Text(f" {tr('Jobs')} ")
+    words = Text(" " + tr("Jobs") + " ")
     if seen.unreadable:
         count = len(seen.unreadable)
         told = trn("{count} run folder cannot be read", "{count} run folders cannot be read", count)
         words.append(f"· {told} ", WARN)
     if seen.fault:
-        words.append(f"· {tr('not up to date: {fault}', fault=printable(seen.fault))} ", WARN)
+        told = tr("not up to date: {fault}", fault=printable(seen.fault))
+        words.append(f"· {told} ", WARN)
     return words
 
 

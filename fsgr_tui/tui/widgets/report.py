@@ -69,7 +69,7 @@ class ReportPanel(Vertical):
 
     def on_mount(self) -> None:
         """Name the panel."""
-        self.border_title = Text(f" {tr('Check')} ")
+        self.border_title = Text(" " + tr("Check") + " ")
 
     def show_words(self, words: Text) -> None:
         """Show a sentence instead of a report."""
