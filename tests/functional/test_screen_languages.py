@@ -9,13 +9,16 @@ from dataclasses import replace
 import msgspec
 import pytest
 from textual.screen import ModalScreen
+from wcwidth import wcswidth
 
 from fsgr_tui.core import language
 from fsgr_tui.tui.remembered import Remembered
+from fsgr_tui.tui.screens.asking import Help
 from fsgr_tui.tui.seen import JobsSeen
 from tests.fakes import screen as fakes
 from tests.fakes.piloting import shown, until
 from tests.fakes.screen import World
+from tests.functional.test_screen import BUSY, after
 
 LATIN = {
     chr(base + number): chr(other + number) for base, other in ((0x61, 0x430), (0x41, 0x410)) for number in range(26)
@@ -81,6 +84,7 @@ def world(say) -> World:
         files=fakes.TWO_FILES,
         outcome=report,
         comparison=comparison,
+        findings=tuple(replace_texts(finding, say, "what", "found", "blame") for finding in World().findings),
     )
 
 
@@ -128,3 +132,62 @@ async def test_no_text_goes_past_the_catalogue(foreign, tmp_path, name):
         await pilot.pause(0.7 if name == "nothing found" else 0.1)
         text = in_front(pilot.app)
         assert left_over(text) == set(), text
+
+
+EXPLAINED = {
+    "intent": "i", "steps": "a", "log": "3 l", "curves": "3 m", "stop": "3 s", "sample": "4 v", "two files": "4 m down d",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+async def test_help_explains_what_is_in_front_and_gives_it_back(tmp_path, name):
+    facts = world(str)
+    facts.log_folder = str(tmp_path)
+    (tmp_path / fakes.RUNNING.name).write_text("1\n" * 100)
+    async with facts.app().run_test(size=(100, 60)) as pilot:
+        await until(pilot, lambda: "PRECOMPUTED" in shown(pilot.app))
+        for key in EXPLAINED[name].split():
+            await pilot.press(key)
+            await pilot.pause(0.1)
+        front = pilot.app.screen
+        assert front.NAME
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Help))
+        words = " ".join(in_front(pilot.app).replace("│", " ").split())
+        assert " ".join(front.ABOUT.split()[:4]) in words
+        assert "Help" in words
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is front)
+
+
+CHINESE = {
+    "plan": "",
+    "run": "2",
+    "jobs": "3",
+    "features": "4 c",
+    "compare": "5",
+    "intent": "i",
+    "help": "question_mark",
+    "curves": "3 m",
+    "sample": "4 v down",
+}
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_chinese(snap_compare, chinese, monkeypatch, name):
+    """Look at the pictures after a change of these texts: `python -m tests.screenshots` shows how to draw them."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    app = World(seen=BUSY, files=fakes.FILES).app()
+    assert snap_compare(app, terminal_size=(80, 24), run_before=after(*CHINESE[name].split()))
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_no_wide_character_is_cut_and_every_line_keeps_its_width(chinese, size):
+    async with World(seen=BUSY, files=fakes.FILES).app().run_test(size=size) as pilot:
+        await until(pilot, lambda: "预计算" in shown(pilot.app))
+        for key in ("2", "escape", "3", "l", "escape", "m", "escape", "4", "c", "v", "escape", "5", "1", "i", "f1"):
+            await pilot.press(key)
+            await pilot.pause(0.1)
+            for line in shown(pilot.app).splitlines():
+                assert wcswidth(line) == size[0], line

@@ -62,7 +62,7 @@ class StepsScreen(Dialog["tuple[str, ...] | None"]):
         super().__init__()
         self._services, self._plan, self._may_start = services, plan, start
         self._asked = tuple(
-            Asked(step.argv[1:], step.what, step.outputs)
+            Asked(step.argv[1:], tr(step.what), step.outputs)
             for step in plan.commands
             if step.argv[1:2] and step.argv[1] in PREFLIGHTED
         )
@@ -139,7 +139,7 @@ class StepsScreen(Dialog["tuple[str, ...] | None"]):
 
 
 def _step(step: Step) -> Text:
-    line = Text.assemble((f"{step.what}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
+    line = Text.assemble((f"{tr(step.what)}  ", f"bold {WAY_B}"), printable(shlex.join(step.argv)))
     if step.needs:
-        line.append("  ").append(tr("after {steps}", steps=listed(step.needs)), DIM)
+        line.append("  ").append(tr("after {steps}", steps=listed(map(tr, step.needs))), DIM)
     return line
