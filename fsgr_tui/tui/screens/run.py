@@ -63,7 +63,8 @@ class RunPlace(Place):
         Binding("ctrl+y,c", "copy", mark("Copy")),
         Binding("ctrl+g,g", "queue", mark("Queue")),
         Binding("ctrl+r", "fill_again", mark("Fill in from the plan")),
-        Binding("tab,enter", "go_in(1)", mark("Into the form"), show=False),
+        Binding("enter", "go_back_in", mark("Into the form"), show=False),
+        Binding("tab", "go_in(1)", mark("Into the form"), show=False),
         Binding("shift+tab", "go_in(-1)", mark("Back into the form"), show=False),
     ]
 
@@ -200,6 +201,10 @@ class RunPlace(Place):
         else:
             self.focus_previous()
 
+    def action_go_back_in(self) -> None:
+        """Back to the field that was left."""
+        self._return_to_field()
+
     def action_let_go(self) -> None:
         """Back from a view; out of the field in focus, which is kept in mind."""
         if self.maximized is None and self._view:
@@ -210,6 +215,8 @@ class RunPlace(Place):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what does something."""
+        if action == "go_back_in":
+            return self.focused is None
         if action == "let_go" and self._view:
             return True
         return super().check_action(action, parameters)
