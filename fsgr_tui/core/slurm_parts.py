@@ -101,12 +101,18 @@ def _note(part: Part, members: Sequence[tuple[Member, JobStatus]]) -> str:
     if not part.shards:
         member, status = members[0]
         return f"{member.told}: {status.note or tr(status.state)}"
-    note = tr("shards: {how}", how=shards_words([_part(member, status) for member, status in members]))
+    why = next((status.note for _, status in members if status.state == "queued" and status.note), "")
+    shards = [_part(member, status) for member, status in members]
+    # The whole reason of the first one that waits follows.
+    note = tr("shards: {how}", how=shards_words(shards if not why else [_without_reason(each) for each in shards]))
     bad = [member.told for member, status in members if _is_bad(status)]
     if bad:
-        note = tr("{note}: {shards}", note=note, shards=", ".join(bad[:3]))
-    why = next((status.note for _, status in members if status.state == "queued" and status.note), "")
-    return f"{note}. {why}" if why else note
+        note = tr("{note}: {shards}", note=note, shards=tr(", ").join(bad[:3]))
+    return tr("{note}. {why}", note=note, why=why) if why else note
+
+
+def _without_reason(shard: JobPart) -> JobPart:
+    return msgspec.structs.replace(shard, why="")
 
 
 def shards_words(shards: Sequence[JobPart]) -> str:
@@ -122,7 +128,7 @@ def shards_words(shards: Sequence[JobPart]) -> str:
         said.append(tr("{number} {waiting}", number=len(waiting), waiting=_waiting_words(waiting)))
     if bad:
         said.append(tr("{number} ended badly", number=bad))
-    return ", ".join(said)
+    return tr(", ").join(said)
 
 
 def _waiting_words(waiting: Sequence[JobPart]) -> str:

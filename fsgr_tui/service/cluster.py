@@ -85,7 +85,10 @@ def _notices(profile: Profile, partition: Partition, cluster: Cluster, folders: 
     if own := [
         folder for folder in shared_folders({mark("the run folder"): str(runs_dir()), **folders}) if not folder.shared
     ]:
-        listed = ", ".join(f"{tr(folder.role)} ({folder.path}, {folder.filesystem})" for folder in own)
+        listed = tr(", ").join(
+            tr("{role} ({path}, {filesystem})", role=tr(folder.role), path=folder.path, filesystem=folder.filesystem)
+            for folder in own
+        )
         told.append(
             tr(
                 "warning: other nodes most likely do not see {folders}. Use folders on the shared file system (FSGR_TUI_RUNS "
