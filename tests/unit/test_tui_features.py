@@ -82,7 +82,7 @@ async def test_images_of_a_file_are_walked_through_and_patches_chosen():
         await press_until(pilot, "n", "image 10   2 of 3")
         await press_until(pilot, "p", "image 9   1 of 3")
         await press_until(pilot, "down", "cosine to the marked patch")
-        assert "[  ]" in shown(pilot.app)
+        assert "[==]" in shown(pilot.app)
         await press_until(pilot, "x", "norm of each patch")
         await press_until(pilot, "escape", "v View an image")
 

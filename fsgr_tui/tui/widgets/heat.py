@@ -52,12 +52,15 @@ def _patch(
     if value is None:
         return "?" * cells, _UNKNOWN
     shade = level(value, low, high, len(RAMP))
-    mark = ("[" + " " * (cells - 2) + "]" if cells > 1 else "o") if here else ""
+    fill = " " if colour else ASCII_SHADES[shade]
+    words = fill * cells
+    if here:
+        words = "[" + fill * (cells - 2) + "]" if cells > 1 else "o"
     if colour:
         # A dark mark on bright patches, a bright one on dark ones.
         style = _SHADES[shade] + Style(color="#11161b" if shade >= len(RAMP) // 2 else "#ffffff", bold=here)
-        return mark or " " * cells, style
-    return mark or ASCII_SHADES[shade] * cells, "reverse" if here else ""
+        return words, style
+    return words, "reverse" if here else ""
 
 
 def scale(low: float, high: float, *, colour: bool = True) -> Text:
