@@ -22,6 +22,7 @@ from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.units import printable
+from fsgr_tui.tui import breaking
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.light import LightFilter
 from fsgr_tui.tui.look import LIGHT, THEME
@@ -96,6 +97,7 @@ class ScreenApp(App[int]):
             remembered: of earlier starts; None neither greets nor remembers.
         """
         super().__init__(driver_class=driver_class)
+        breaking.use_everywhere()
         self.crash = ""
         self._remembered = remembered
         self._services = services

@@ -84,7 +84,7 @@ def world(say) -> World:
         files=fakes.TWO_FILES,
         outcome=report,
         comparison=comparison,
-        findings=tuple(replace_texts(finding, say, "what", "found", "blame") for finding in World().findings),
+        findings=tuple(replace_texts(finding, say, "what", "found", "needed") for finding in World().findings),
     )
 
 

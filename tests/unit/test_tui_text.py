@@ -1,13 +1,16 @@
 """Text that is laid out for cells: cut, padded, drawn as bars, and made ASCII."""
 
 import io
+from itertools import pairwise
 
 import pytest
+from rich._wrap import divide_line
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from wcwidth import wcswidth
 
+from fsgr_tui.tui.breaking import offsets
 from fsgr_tui.tui.format import bar, columns, cut, cut_left, pad
 from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, to_ascii
 from fsgr_tui.tui.stream import shows_unicode
@@ -29,6 +32,34 @@ def test_control_characters_are_shown_and_not_sent():
 
 def test_the_end_of_a_long_path_stays():
     assert cut_left("/data/coco/images", 8) == "…/images"
+
+
+@pytest.mark.parametrize("width", [7, 10, 24, 40])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "有把握：100% 的权重支持。在时间估计的整个区间内都成立。",
+        "  196 x 768 float16 也放得下（37.1 GB）：--grid native",
+        "训练集/data/coco/images 与 一个很长很长的词 antidisestablishmentarianism 之后",
+    ],
+)
+def test_chinese_breaks_anywhere_but_before_a_closing_mark_and_nothing_is_lost(text, width):
+    lines = [text[start:end] for start, end in pairwise([0, *offsets(text, width), len(text)])]
+    assert "".join(lines) == text
+    assert all(lines)
+    assert all(wcswidth(line.rstrip()) <= width for line in lines)
+    assert not any(line[0] in "，。：；）" for line in lines)
+
+
+def test_a_line_is_filled_before_it_breaks():
+    text = "总计约省两小时，已计提取，在整个区间内都成立"
+    assert all(wcswidth(text[start:end]) >= 16 for start, end in pairwise([0, *offsets(text, 20)]))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_english_breaks_as_ever(fold):
+    text = "Sure: 100% of the votes' weight agrees. It holds over antidisestablishmentarianism"
+    assert offsets(text, 20, fold) == divide_line(text, 20, fold)
 
 
 @pytest.mark.parametrize(("share", "filled"), [(0, 0), (0.001, 1), (0.5, 5), (1, 10), (3, 10)])

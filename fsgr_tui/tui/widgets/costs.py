@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -54,7 +55,7 @@ def draw(plan: Plan, width: int) -> Text:
 
 
 def _without_span(row: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(cell.split(" (")[0] for cell in row)
+    return tuple(re.split(r" \(|（", cell)[0] for cell in row)
 
 
 def _widths(rows: list[tuple[str, ...]]) -> list[int]:
