@@ -250,13 +250,31 @@ class AccountRow(msgspec.Struct, frozen=True):
 
 
 def parse_accounts(text: str) -> tuple[AccountRow, ...]:
-    """The rows of `sacct -X -n -P -o ACCOUNT_FORMAT`."""
+    """The rows of `sacct -X -n -P -o ACCOUNT_FORMAT`; steps, which other calls list too, are passed over."""
     rows = []
     for line in text.splitlines():
         fields = line.split("|", 4)
-        if len(fields) < 5 or not re.fullmatch(r"\d+(_\d+)?", fields[0]):
+        if len(fields) < 5:
             continue
-        key, state, code, end, name = fields
+        jobs, state, code, end, name = fields
         by = state.partition(" by ")[2].strip()
-        rows.append(AccountRow(key, parse_state(state), parse_exit(code), parse_time(end), name, by))
+        rows += [
+            AccountRow(key, parse_state(state), parse_exit(code), parse_time(end), name, by) for key in _keys(jobs)
+        ]
     return tuple(rows)
+
+
+_WAITING_TASKS = re.compile(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]")
+
+
+def _keys(jobs: str) -> list[str]:
+    """The jobs of a row: one, or all tasks of an array that wait, as in `12_[3,5-8%2]`; none for a step."""
+    if re.fullmatch(r"\d+(_\d+)?", jobs):
+        return [jobs]
+    waiting = _WAITING_TASKS.fullmatch(jobs)
+    if not waiting:
+        return []
+    spans = [span.partition("-") for span in waiting[2].split(",") if span]
+    return [
+        f"{waiting[1]}_{number}" for first, _, last in spans for number in range(int(first), int(last or first) + 1)
+    ]

@@ -303,6 +303,60 @@ def test_the_accounting_is_there_absent_or_out_of_reach(tmp_path, answer, accoun
     assert face.accounts(["70"]).accounting == accounting
 
 
+SACCT = """70_1|COMPLETED|0:0|2026-11-25T17:32:18|ours
+70_1.batch|COMPLETED|0:0|2026-11-25T17:32:18|batch
+70_1.extern|COMPLETED|0:0|2026-11-25T17:32:18|extern
+70_2|FAILED|3:0|2026-11-25T17:32:18|ours
+70_3|OUT_OF_MEMORY|0:125|2026-11-25T17:32:18|ours
+70_3.batch|OUT_OF_MEMORY|0:125|2026-11-25T17:32:18|batch
+70_4|TIMEOUT|0:0|2026-11-25T17:32:18|ours
+70_4.0|CANCELLED|0:15|2026-11-25T17:32:18|python3
+70_5|NODE_FAIL|1:0|2026-11-25T17:32:18|ours
+70_6|CANCELLED by 1000|0:15|2026-11-25T17:32:20|ours
+70_7|PREEMPTED|0:0|2026-11-25T17:32:18|ours
+70_8|RUNNING|0:0|Unknown|ours
+70_[9-12%2]|PENDING|0:0|Unknown|ours
+"""
+"""As sacct of 22.05 prints it (`tests/slurm/accounting.py` has a real one); the states by its manual page."""
+
+
+@pytest.mark.parametrize(
+    ("task", "state", "kind", "told"),
+    [
+        (1, "interrupted", "result unknown", "its runner left no last word"),
+        (2, "failed", "slurm", "FAILED, the job ended with an exit code other than 0 (exit code 3)"),
+        (3, "failed", "out of memory", "needed more memory than it had asked for (signal 125)"),
+        (4, "interrupted", "time limit", "reached its time limit"),
+        (5, "interrupted", "node", "lost a node (exit code 1). It was not put back"),
+        (6, "stopped", "cancelled", "was cancelled by user 1000"),
+        (7, "interrupted", "node", "had to make room for another job"),
+        (8, "running", "", "accounting: runs"),
+        (9, "running", "", "accounting: waits in the queue"),
+        (12, "running", "", "accounting: waits in the queue"),
+        (13, "interrupted", "result unknown", "does not know it"),
+    ],
+)
+def test_the_accounting_explains_every_end_of_a_task_and_passes_steps_over(tmp_path, task, state, kind, told):
+    face = Queue(tmp_path, 0, "", FakeSlurm(squeue=Answer(0), sacct=Answer(0, SACCT)), Clock())
+    face.look()
+    found = face.accounts([f"70_{number}" for number in range(1, 14)]).seen(f"70_{task}", "ours")
+    ended = standing(status("running"), found, LONG_AGO, NOW)
+    assert (ended.state, ended.cause.kind if ended.cause else "") == (state, kind)
+    assert told.lower() in (ended.cause.text if ended.cause else ended.note).lower()
+
+
+def test_an_accounting_that_refuses_connections_is_asked_more_and_more_seldom(tmp_path):
+    refused = (
+        "sacct: error: slurm_persist_conn_open_without_init: failed to open persistent connection: Connection refused"
+    )
+    slurm, clock = FakeSlurm(squeue=Answer(0), sacct=Answer(1, err=refused)), Clock()
+    face = Queue(tmp_path, 0, "", slurm, clock)
+    for second in range(600):
+        clock.now = NOW + second
+        assert face.accounts(["70"]).accounting == "unreachable"
+    assert 3 <= slurm.count("sacct") <= 6
+
+
 def test_a_row_of_another_name_is_somebody_elses_job(tmp_path):
     look = Queue(
         tmp_path, 0, "", FakeSlurm(squeue=Answer(0, ROW.replace("fsgr-extract-1.extract", "his job"))), Clock()

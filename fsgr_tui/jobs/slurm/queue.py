@@ -116,7 +116,8 @@ class Queue:
     def accounts(self, keys: Iterable[str]) -> Look:
         """The look with the accounting's word on some jobs, asked for when it is time."""
         look = self._read()
-        wanted = sorted(set(keys) - set(look.accounts))
+        ended = {key for key, row in look.accounts.items() if row.state.kind == "ended"}
+        wanted = sorted(set(keys) - ended)
         if not wanted or not _due(self._clock(), look.accounted, 0.0, look.account_failures):
             return look
         return self._locked(look, lambda before: self._asked_accounts(before, wanted))
@@ -193,9 +194,8 @@ class Queue:
         state = _accounting(answer)
         failures = before.account_failures + 1 if state == "unreachable" else 0
         found = {row.key: row for row in slurm.parse_accounts(answer.out)} if answer.good else {}
-        ended = {key: row for key, row in found.items() if row.state.kind == "ended"}
         return msgspec.structs.replace(
-            before, accounts={**before.accounts, **ended}, accounting=state, accounted=asked, account_failures=failures
+            before, accounts={**before.accounts, **found}, accounting=state, accounted=asked, account_failures=failures
         )
 
 
