@@ -17,6 +17,7 @@ from fsgr_tui.calibrate.meter import Meter
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.core.event import Silent
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.extract.encoder import Encoder, Pending
 from fsgr_tui.extract.pipeline import Extraction
@@ -92,8 +93,13 @@ def decode(images: Sequence[Image], px: int, choice: ModelChoice, workers: int, 
     if refused and not readable:
         path, reason = next(iter(refused.items()))
         raise FoundFaults(
-            f"None of the {len(refused):,} images that were tried could be read; the first: {path}: {reason}.",
-            "Look at --image-root, or leave it out to measure with generated pictures.",
+            tr(
+                "None of the {n:,} images that were tried could be read; the first: {path}: {reason}.",
+                n=len(refused),
+                path=path,
+                reason=reason,
+            ),
+            tr("Look at --image-root, or leave it out to measure with generated pictures."),
         )
     rate = meter.rate()
     return Decoded(rate, cold, list(readable.values()), list(refused.items()), np.stack(pixels))

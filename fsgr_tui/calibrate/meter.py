@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from fsgr_tui.core.bench import LEAST_SPANS, Span, rate_of
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Estimate, Unknown
 
 TELL_S = 0.5
@@ -79,5 +80,6 @@ class Meter:
             raise Stopped
         rate = rate_of(self._spans, f"{self.unit}/s")
         if isinstance(rate, Unknown):
-            return Unknown(f"{rate.reason} in {self.clock() - self._began:.0f} s; give more --seconds")
+            seconds = self.clock() - self._began
+            return Unknown(tr("{reason} in {seconds:.0f} s; give more --seconds", reason=rate.reason, seconds=seconds))
         return rate

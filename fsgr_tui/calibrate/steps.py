@@ -14,6 +14,7 @@ from torch import Tensor
 from fsgr_tui.calibrate.meter import Meter
 from fsgr_tui.core.bench import memory_line
 from fsgr_tui.core.calibration import MemoryLine
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.features.annotations import read_annotations
@@ -132,16 +133,19 @@ class Steps:
             outside_bytes: what the driver holds for this process beside PyTorch's allocator.
         """
         if self._device.type != "cuda":
-            return Unknown("no GPU")
+            return Unknown(mark("no GPU"))
         small = batch_size // 2
         try:
             peaks = [self._peak_bytes(source, ids, size) for size in (small, batch_size) if size]
         except torch.OutOfMemoryError:
             return Unknown(
-                f"the GPU's memory does not hold a step with batches of {batch_size}; give a smaller --batch-size"
+                tr(
+                    "the GPU's memory does not hold a step with batches of {batch_size}; give a smaller --batch-size",
+                    batch_size=batch_size,
+                )
             )
         if len(peaks) < 2:
-            return Unknown("a batch of 1 has no smaller one to draw a line through")
+            return Unknown(tr("a batch of 1 has no smaller one to draw a line through"))
         return memory_line(small, peaks[0] + outside_bytes, batch_size, peaks[1] + outside_bytes)
 
     def _peak_bytes(self, source: GridSource, ids: Sequence[int], batch_size: int) -> int:

@@ -16,6 +16,7 @@ from fsgr_tui.calibrate.cache import evict
 from fsgr_tui.calibrate.meter import Meter
 from fsgr_tui.core.bench import scratch_name
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.reader import FeatureFile
@@ -36,7 +37,8 @@ def scratch(parent: Path, host: str) -> Iterator[Path]:
         folder.mkdir()
     except OSError as error:
         raise MachineCannot(
-            f"{folder} cannot be made: {error.strerror}.", "Choose a --features-dir that can be written."
+            tr("{folder} cannot be made: {reason}.", folder=folder, reason=error.strerror),
+            tr("Choose a --features-dir that can be written."),
         ) from None
     try:
         yield folder

@@ -23,7 +23,9 @@ from fsgr_tui.core.calibration import Calibration, MemoryLine
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.event_words import stage_words
 from fsgr_tui.core.files import write_whole
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.core.units import Estimate, Unknown
 from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
@@ -46,12 +48,12 @@ def bench(spec: BenchSpec, events: EventWriter, stopper: Stopper) -> int:
     for notice in encoder.loaded.notices:
         events.notice(notice)
     if spec.model.weights.startswith("random:"):
-        events.notice("Rates do not depend on the weights.")
+        events.notice(tr("Rates do not depend on the weights."))
     try:
         with store.scratch(Path(spec.folder), spec.host) as folder:
             calibration = _Bench(spec, encoder, folder, events, stopper).run()
     except Stopped:
-        events.notice("Stopped; nothing was kept, and the temporary file is gone.")
+        events.notice(tr("Stopped; nothing was kept, and the temporary file is gone."))
         return stopper.exit_code
     kept = _keep(calibration, Path(spec.calibrations), events)
     events.result("bench", {"calibration": msgspec.to_builtins(calibration), "kept": kept})
@@ -158,8 +160,13 @@ class _Bench:
         self._events.phase("make pictures")
         made = pictures.generate(self._folder)
         self._notes.append(
-            f"{len(made)} pictures of {pictures.SIZE[0]} x {pictures.SIZE[1]} were generated in COCO's usual file size; "
-            "--image-root measures on your own."
+            tr(
+                "{n} pictures of {width} x {height} were generated in COCO's usual file size; "
+                "--image-root measures on your own.",
+                n=len(made),
+                width=pictures.SIZE[0],
+                height=pictures.SIZE[1],
+            )
         )
         return made
 
@@ -193,7 +200,12 @@ class _Bench:
         try:
             return measure()
         except torch.OutOfMemoryError:
-            return Unknown(f"the GPU's memory does not hold batches of {batch_size}; give a smaller --batch-size")
+            return Unknown(
+                tr(
+                    "the GPU's memory does not hold batches of {batch_size}; give a smaller --batch-size",
+                    batch_size=batch_size,
+                )
+            )
 
     def _batch(self, stage: str, per_image_s: float, fixed_s: float = 0.0) -> int:
         """The batch that a stage takes: smaller than asked for where that would not fit into the time."""
@@ -203,8 +215,14 @@ class _Bench:
         batch = fitting_batch(wanted, per_image_s, SHARES[stage] * self._spec.seconds, fixed_s)
         if batch < wanted:
             self._notes.append(
-                f"{stage}: batches of {batch} instead of {wanted}, so that enough of them fit into {self._spec.seconds:g} s; "
-                "more --seconds allow larger ones."
+                tr(
+                    "{stage}: batches of {batch} instead of {wanted}, so that enough of them fit into {seconds:g} s; "
+                    "more --seconds allow larger ones.",
+                    stage=stage_words(stage),
+                    batch=batch,
+                    wanted=wanted,
+                    seconds=self._spec.seconds,
+                )
             )
         return batch
 
@@ -227,7 +245,12 @@ class _Bench:
         if refused:
             path, reason = next(iter(refused.items()))
             self._notes.append(
-                f"{len(refused):,} pictures could not be read and were left out; the first: {path}: {reason}."
+                tr(
+                    "{n:,} pictures could not be read and were left out; the first: {path}: {reason}.",
+                    n=len(refused),
+                    path=path,
+                    reason=reason,
+                )
             )
 
 
@@ -251,6 +274,12 @@ def _keep(calibration: Calibration, folder: Path, events: EventWriter) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, jsontext.encode(calibration, indent=2))
     except OSError as error:
-        events.warning(f"The rates were not kept, so plans will not use them: {path}: {error.strerror}.")
+        events.warning(
+            tr(
+                "The rates were not kept, so plans will not use them: {path}: {reason}.",
+                path=path,
+                reason=error.strerror,
+            )
+        )
         return ""
     return str(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core.errors import EXIT_INTERRUPTED, EXIT_OK, MissingExtra, Problem
+from fsgr_tui.core.language import tr
 
 _SHORTEST_PAUSE_S = 0.5
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)  # noqa: T201 - this is the child's output
         return problem.exit_code
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201 - as above
+        print(tr("Interrupted; the same command goes on where it stopped."), file=sys.stderr)  # noqa: T201 - as above
         return EXIT_INTERRUPTED
     print(facts.decode())  # noqa: T201 - this is the child's output
     return EXIT_OK

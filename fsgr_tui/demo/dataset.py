@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.demo.scenes import captions, draw, make_scene
 
 # Raised whenever the same parameters would give other files.
@@ -140,8 +141,8 @@ def write_dataset(
         return _write_all(root, wanted, pictures, on_progress)
     except OSError as error:
         raise MachineCannot(
-            f"{root}: the demo data set cannot be written: {error.strerror or error}.",
-            "Make room or choose a folder that you may write; the same command then goes on where it stopped.",
+            tr("{root}: the demo data set cannot be written: {reason}.", root=root, reason=error.strerror or error),
+            tr("Make room or choose a folder that you may write; the same command then goes on where it stopped."),
         ) from error
 
 
@@ -167,13 +168,20 @@ def split_pictures(pictures: Iterable[Picture]) -> dict[str, tuple[Picture, ...]
 
 def _checked_parameters(train: int, val: int, seed: int) -> DemoParameters:
     if train < 1:
-        raise BadRequest(f"train={train}: a data set needs a picture to train on.", "Give 1 or more.")
+        raise BadRequest(
+            tr("train={train}: a data set needs a picture to train on.", train=train), tr("Give 1 or more.")
+        )
     if val < 4:
-        raise BadRequest(f"val={val}: too few for restval, dev and test.", "Give 4 or more.")
+        raise BadRequest(tr("val={val}: too few for restval, dev and test.", val=val), tr("Give 4 or more."))
     if max(train, val) > _MOST_PICTURES:
-        raise BadRequest(f"train={train}, val={val}: too many for a demo.", f"Give at most {_MOST_PICTURES} each.")
+        raise BadRequest(
+            tr("train={train}, val={val}: too many for a demo.", train=train, val=val),
+            tr("Give at most {most} each.", most=_MOST_PICTURES),
+        )
     if not 0 <= seed < 2**63:
-        raise BadRequest(f"seed={seed} does not fit the data set's record.", "Give a number from 0 to 2^63 - 1.")
+        raise BadRequest(
+            tr("seed={seed} does not fit the data set's record.", seed=seed), tr("Give a number from 0 to 2^63 - 1.")
+        )
     return DemoParameters(train, val, seed)
 
 
@@ -183,20 +191,33 @@ def _claimed(root: Path, wanted: DemoParameters) -> DemoFacts | None:
     Raises:
         BadRequest: the folder is not free for this data set.
     """
-    elsewhere = "Choose another folder, or delete this one if nothing in it is needed."
+    elsewhere = tr("Choose another folder, or delete this one if nothing in it is needed.")
     if root.exists() and not root.is_dir():
-        raise BadRequest(f"{root} is a file, not a folder.", "Choose another folder.")
+        raise BadRequest(tr("{root} is a file, not a folder.", root=root), tr("Choose another folder."))
     record, unfinished = root / RECORD_NAME, root / UNFINISHED_NAME
     try:
         facts = msgspec.json.decode(record.read_bytes(), type=DemoFacts) if record.exists() else None
         begun = msgspec.json.decode(unfinished.read_bytes(), type=DemoParameters) if unfinished.exists() else None
     except msgspec.MsgspecError as error:
-        raise BadRequest(f"{root} holds a data set that is not from here ({error}).", elsewhere) from error
+        raise BadRequest(
+            tr("{root} holds a data set that is not from here ({error}).", root=root, error=error), elsewhere
+        ) from error
     held = facts.parameters if facts else begun
     if held and held != wanted:
-        raise BadRequest(f"{root} holds another demo data set: {_told(held)}; asked for: {_told(wanted)}.", elsewhere)
+        raise BadRequest(
+            tr(
+                "{root} holds another demo data set: {held}; asked for: {wanted}.",
+                root=root,
+                held=_told(held),
+                wanted=_told(wanted),
+            ),
+            elsewhere,
+        )
     if not held and root.exists() and any(not _is_draft(path) for path in root.iterdir()):
-        raise BadRequest(f"{root} holds files that are not from a demo data set (no {RECORD_NAME}).", elsewhere)
+        raise BadRequest(
+            tr("{root} holds files that are not from a demo data set (no {record}).", root=root, record=RECORD_NAME),
+            elsewhere,
+        )
     return facts
 
 

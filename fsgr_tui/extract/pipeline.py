@@ -68,10 +68,19 @@ def bottleneck(shares: dict[str, float], decoders: int, on_gpu: bool) -> str:
     stage = max(shares, key=lambda name: shares[name])
     where = "GPU" if on_gpu else "CPU"
     if stage == "encode":
-        return f"encode-bound: the {where} is busy {shares['encode']:.0%} of the time, as it should be"
+        return tr(
+            "encode-bound: the {where} is busy {busy:.0%} of the time, as it should be",
+            where=where,
+            busy=shares["encode"],
+        )
     if stage == "decode":
-        return f"decode-bound: {decoders} workers keep the {where} at {shares['encode']:.0%}; more --workers help while cores are free"
-    return f"write-bound: the disk is busy {shares['write']:.0%} of the time; a faster disk would help"
+        return tr(
+            "decode-bound: {decoders} workers keep the {where} at {busy:.0%}; more --workers help while cores are free",
+            decoders=decoders,
+            where=where,
+            busy=shares["encode"],
+        )
+    return tr("write-bound: the disk is busy {busy:.0%} of the time; a faster disk would help", busy=shares["write"])
 
 
 class RowStore(Protocol):
@@ -275,9 +284,9 @@ class Extraction:
             good.append(slot)
             self.tally.rotated += picture.rotated
             if picture.mislabelled:
-                self.tally.mislabelled.append(f"{image.path} is {picture.mislabelled}")
+                self.tally.mislabelled.append(tr("{path} is {kind}", path=image.path, kind=picture.mislabelled))
             if picture.huge_px:
-                self.tally.huge.append(f"{image.path} has {picture.huge_px:,} pixels")
+                self.tally.huge.append(tr("{path} has {pixels:,} pixels.", path=image.path, pixels=picture.huge_px))
         return good
 
     def _write_all(

@@ -15,7 +15,7 @@ from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK, BadRequest
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import INTERPOLATION, Backend, ExtractSpec, Resize
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import mark, tr
 from fsgr_tui.extract.encoder import AnyEncoder, Encoder, make_any_encoder, manifest_of
 from fsgr_tui.extract.fleet import Fleet, devices_of
 from fsgr_tui.extract.pipeline import Extraction
@@ -155,6 +155,15 @@ def _finished(final: Path, manifest: Manifest, ids: list[int]) -> FeatureFile | 
     return file
 
 
+_PIXELS_DIFFER = mark(
+    "{ours} against {reference} on {images} images: {share:.2%} of values differ, by {most} at the most."
+)
+_FEATURES_DIFFER = mark(
+    "{ours} against {reference} on {images} images: {share:.2%} of values differ, by {most} at the most; "
+    "features by {features:.1e} (relative L2)."
+)
+
+
 def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: AnyEncoder, events: EventWriter) -> str:
     """How far this run's preprocessing is from the reference (Pillow, squash) on images of its own; empty for itself."""
     chosen = (spec.model.resize, spec.model.backend)
@@ -171,16 +180,17 @@ def _preprocess_difference(spec: ExtractSpec, images: Sequence[Image], encoder: 
     if not ours:
         return ""
     levels = np.abs(np.stack(reference).astype(np.int16) - np.stack(ours))
-    # It goes into the manifest, which speaks English to whoever reads the file.
-    told = (
-        f"{' '.join(chosen)} against {' '.join(REFERENCE)} on {len(ours)} images: "
-        f"{(levels > 0).mean():.2%} of values differ, by {levels.max()} at the most"
-    )
+    values: dict[str, object] = {
+        "ours": " ".join(chosen), "reference": " ".join(REFERENCE), "images": len(ours),
+        "share": (levels > 0).mean(), "most": levels.max(),
+    }  # fmt: skip
+    text = _PIXELS_DIFFER
     if isinstance(encoder, Encoder) and spec.model.stage != "labels":
         found, wanted = (encoder(torch.from_numpy(np.stack(pixels))) for pixels in (ours, reference))
-        told += f"; features by {float((found - wanted).norm() / wanted.norm()):.1e} (relative L2)"
-    events.notice(f"{told}.")
-    return told
+        text, values["features"] = _FEATURES_DIFFER, float((found - wanted).norm() / wanted.norm())
+    events.notice(tr(text, **values))
+    # The manifest speaks English to whoever reads the file.
+    return text.format(**values).removesuffix(".")
 
 
 def _tell_remarks(run: Extraction | Fleet, events: EventWriter) -> None:
@@ -201,7 +211,7 @@ def _tell_remarks(run: Extraction | Fleet, events: EventWriter) -> None:
             )
         )
     for remark in tally.huge:
-        events.notice(f"{remark}.")
+        events.notice(remark)
 
 
 def _tell_result(events: EventWriter, final: Path, *, images: int, refused: int, seconds: float, new: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import Adapters
 from fsgr_tui.extract.encoder import Encoder
 
@@ -49,14 +50,23 @@ class AdaptedTower(nn.Module):
         tower = encoder.shape.tower
         if tower.family != "vit" or encoder.shape.stage != "post-ln_post":
             raise BadRequest(
-                f"{tower.name} cannot take adapters: they go into the blocks of a ViT, before its final LayerNorm.",
-                "Leave --adapter-b and --adapter-e out, or choose a ViT.",
+                tr(
+                    "{tower} cannot take adapters: they go into the blocks of a ViT, before its final LayerNorm.",
+                    tower=tower.name,
+                ),
+                tr("Leave --adapter-b and --adapter-e out, or choose a ViT."),
             )
         blocks = encoder.visual.transformer.resblocks
         if not 0 <= adapters.first <= adapters.last < len(blocks):
             raise BadRequest(
-                f"{tower.name} has no blocks {adapters.first} to {adapters.last}: its blocks are 0 to {len(blocks) - 1}.",
-                "Change --adapter-b or --adapter-e; FSGR's are 6 and 11 of ViT-B/16.",
+                tr(
+                    "{tower} has no blocks {first} to {last}: its blocks are 0 to {highest}.",
+                    tower=tower.name,
+                    first=adapters.first,
+                    last=adapters.last,
+                    highest=len(blocks) - 1,
+                ),
+                tr("Change --adapter-b or --adapter-e; FSGR's are 6 and 11 of ViT-B/16."),
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

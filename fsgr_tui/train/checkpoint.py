@@ -13,6 +13,7 @@ import msgspec
 import torch
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 
 FORMAT = 2
@@ -108,8 +109,8 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         # A full disk comes out of PyTorch's zip writer as a RuntimeError.
         draft.unlink(missing_ok=True)
         raise MachineCannot(
-            f"The checkpoint {path} cannot be written: {error}.",
-            "Make room, then go on with --resume from the last one.",
+            tr("The checkpoint {path} cannot be written: {error}.", path=path, error=error),
+            tr("Make room, then go on with --resume from the last one."),
         ) from None
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -126,16 +127,19 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
-        raise MachineCannot(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from None
+        raise MachineCannot(
+            tr("{path} cannot be read: {reason}.", path=path, reason=error.strerror), tr("Look at its permissions.")
+        ) from None
     except Exception as error:  # noqa: BLE001 - zip, pickle and PyTorch raise a dozen kinds for a damaged file
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FoundFaults(
-            f"The checkpoint {path} is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
-            "Put a whole one in its place (a copy, or the best one), or start anew with --overwrite.",
+            tr("The checkpoint {path} is damaged: {error}.", path=path, error=told),
+            tr("Put a whole one in its place (a copy, or the best one), or start anew with --overwrite."),
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= _CONTENT:
         raise FoundFaults(
-            f"{path} is no checkpoint of this program's captioner.",
-            "Choose another --exp-name, or start anew with --overwrite.",
+            tr("{path} is no checkpoint of this program's captioner.", path=path),
+            tr("Choose another --exp-name, or start anew with --overwrite."),
         )
     return content
 
@@ -150,14 +154,14 @@ def refuse_another_run(
     """
     theirs = content["identity"]
     differing = [
-        f"{name}: {theirs.get(name)} there, {identity.get(name)} now"
+        tr("{name}: {theirs} there, {ours} now", name=name, theirs=theirs.get(name), ours=identity.get(name))
         for name in sorted({*theirs, *identity})
         if theirs.get(name) != identity.get(name)
     ]
     if not differing and list(content["words"]) != list(words):
-        differing = ["the vocabulary has other words"]
+        differing = [tr("the vocabulary has other words")]
     if differing:
         raise BadRequest(
-            f"{path} is of another run ({'; '.join(differing)}).",
-            "Give the same settings, choose another --exp-name, or start anew with --overwrite.",
+            tr("{path} is of another run ({differences}).", path=path, differences=tr("; ").join(differing)),
+            tr("Give the same settings, choose another --exp-name, or start anew with --overwrite."),
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.event import EventWriter
 from fsgr_tui.core.extraction import ModelChoice
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.extract.encoder import Encoder, make_encoder, manifest_of
 from fsgr_tui.features.images import Image, read_image_list
@@ -86,8 +87,12 @@ class PrecomputedGrids:
         file = FeatureFile(path)
         layout = file.layout
         if len(layout.shape) != 2 or not layout.uniform:
-            found = f"rows of shape {layout.shape}" if layout.uniform else "rows of different shapes"
-            raise BadRequest(f"{path} holds {found}.", "Training needs one (tokens, width) array per image.")
+            raise BadRequest(
+                tr("{path} holds rows of shape {shape}.", path=path, shape=layout.shape)
+                if layout.uniform
+                else tr("{path} holds rows of different shapes.", path=path),
+                tr("Training needs one (tokens, width) array per image."),
+            )
         self._loader = RowLoader(file, device, workers)
         self._device = device
         self.require, self.batches = self._loader.require, self._loader.batches
@@ -189,10 +194,12 @@ def open_source(spec: TrainSpec, device: torch.device, events: EventWriter) -> G
     """
     if spec.mode == "precomputed":
         if not spec.features:
-            raise BadRequest("Training on precomputed features needs a feature file.", "Name it, or train in realtime.")
+            raise BadRequest(
+                tr("Training on precomputed features needs a feature file."), tr("Name it, or train in realtime.")
+            )
         return PrecomputedGrids(Path(spec.features), device, spec.workers)
     if not (spec.images_file or spec.pixels) or spec.model is None:
-        raise BadRequest("Training in realtime needs the pictures and a CLIP model.", "Name both.")
+        raise BadRequest(tr("Training in realtime needs the pictures and a CLIP model."), tr("Name both."))
     choice = msgspec.structs.replace(spec.model, device=str(device))
     if spec.adapters is not None:
         # Gradients pass through the tower, so it computes as the captioner does.
@@ -214,15 +221,25 @@ def _refuse_other_pixels(cache: FeatureFile, made: Manifest) -> None:
     theirs = cache.manifest
     if theirs is None or theirs.stage != "pixels":
         raise BadRequest(
-            f"{cache.path} is no pixel cache of this program.", "Make one with `fsgr-tui extract --stage pixels`."
+            tr("{path} is no pixel cache of this program.", path=cache.path),
+            tr("Make one with `fsgr-tui extract --stage pixels`."),
         )
     differing = [
-        f"{name}: {getattr(theirs, name)} there, {getattr(made, name)} needed"
+        tr(
+            "{name}: {theirs} there, {needed} needed",
+            name=name,
+            theirs=getattr(theirs, name),
+            needed=getattr(made, name),
+        )
         for name in _PIXEL_FIELDS
         if getattr(theirs, name) != getattr(made, name)
     ]
     if differing:
         raise BadRequest(
-            f"{cache.path} holds other pictures than the tower takes ({'; '.join(differing)}).",
-            "Make the cache with the flags of this training, or give the flags that it was made with.",
+            tr(
+                "{path} holds other pictures than the tower takes ({differences}).",
+                path=cache.path,
+                differences=tr("; ").join(differing),
+            ),
+            tr("Make the cache with the flags of this training, or give the flags that it was made with."),
         )

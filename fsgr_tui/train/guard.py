@@ -5,8 +5,20 @@ from __future__ import annotations
 import math
 
 from fsgr_tui.core.errors import FoundFaults
+from fsgr_tui.core.language import mark, tr
 
 BAD_STEPS_IN_A_ROW = 10
+
+_PASSED_OVER = {
+    "loss": mark("Step {number:,}: the loss is {value}. The step was passed over; {most} in a row end the run."),
+    "norm": mark(
+        "Step {number:,}: the norm of the gradients is {value}. The step was passed over; {most} in a row end the run."
+    ),
+}
+_ENDS = {
+    "loss": mark("The loss is {value} since step {first:,}, {steps} steps in a row; {before}."),
+    "norm": mark("The norm of the gradients is {value} since step {first:,}, {steps} steps in a row; {before}."),
+}
 
 
 class LossGuard:
@@ -34,21 +46,25 @@ class LossGuard:
         if math.isfinite(loss) and math.isfinite(norm):
             self._in_a_row, self._last_good = 0, loss
             return ""
-        what = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradients is {norm}"
+        what, value = ("norm", norm) if math.isfinite(loss) else ("loss", loss)
         self._in_a_row += 1
         if self._in_a_row == 1:
             self._first_bad = number
-            return f"Step {number:,}: the {what}. The step was passed over; {BAD_STEPS_IN_A_ROW} in a row end the run."
+            return tr(_PASSED_OVER[what], number=number, value=value, most=BAD_STEPS_IN_A_ROW)
         if self._in_a_row >= BAD_STEPS_IN_A_ROW:
-            raise self._fault(what)
+            raise self._fault(what, value)
         return ""
 
-    def _fault(self, what: str) -> FoundFaults:
+    def _fault(self, what: str, value: float) -> FoundFaults:
         before = (
-            f"the last finite loss was {self._last_good:.4g}" if self._last_good is not None else "no loss was finite"
+            tr("no loss was finite")
+            if self._last_good is None
+            else tr("the last finite loss was {loss:.4g}", loss=self._last_good)
         )
         return FoundFaults(
-            f"The {what} since step {self._first_bad:,}, {self._in_a_row} steps in a row; {before}.",
-            "Check the features for values that are not finite, and try a lower --learning-rate. "
-            "The last checkpoint is from before.",
+            tr(_ENDS[what], value=value, first=self._first_bad, steps=self._in_a_row, before=before),
+            tr(
+                "Check the features for values that are not finite, and try a lower --learning-rate. "
+                "The last checkpoint is from before."
+            ),
         )

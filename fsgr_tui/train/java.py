@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core.errors import MachineCannot
+from fsgr_tui.core.language import tr
 from fsgr_tui.train.metrics import Captions, References, score
 
 _LONGEST_S = 1800.0
@@ -55,7 +56,7 @@ def java_scores(java: str, captions: Captions, references: References) -> dict[s
     """
     folder = package_folder()
     if folder is None:
-        raise MachineCannot("pycocoevalcap is not installed.", "Install it: pip install 'fsgr-tui[train]'.")
+        raise MachineCannot(tr("pycocoevalcap is not installed."), tr("Install it: pip install 'fsgr-tui[train]'."))
     images = list(captions)
     flat = [captions[image] for image in images]
     for image in images:
@@ -77,11 +78,16 @@ def ptb_words(java: str, folder: Path, sentences: Sequence[str]) -> list[str]:
         archive = folder / "tokenizer" / "stanford-corenlp-3.4.1.jar"
         tokenizer = "edu.stanford.nlp.process.PTBTokenizer"
         argv = [java, *_PLAIN, "-cp", str(archive), tokenizer]
-        out = _run([*argv, "-preserveLines", "-lowerCase", "-encoding", "UTF-8", str(source)], "the tokenizer")
+        out = _run([*argv, "-preserveLines", "-lowerCase", "-encoding", "UTF-8", str(source)], tr("the tokenizer"))
     lines = out.split("\n")[: len(sentences)]
     if len(lines) < len(sentences):
         raise MachineCannot(
-            f"The Java tokenizer gave {len(lines):,} lines for {len(sentences):,} captions.", "Use --java never."
+            tr(
+                "The Java tokenizer gave {lines:,} lines for {captions:,} captions.",
+                lines=len(lines),
+                captions=len(sentences),
+            ),
+            tr("Use --java never."),
         )
     return [" ".join(word for word in line.split() if word not in _PUNCTUATION) for line in lines]
 
@@ -124,7 +130,10 @@ def _spice(java: str, folder: Path, captions: Captions, references: References) 
 def _lines(out: str, count: int, name: str) -> list[str]:
     lines = out.strip().split("\n")
     if len(lines) != count:
-        raise MachineCannot(f"{name} gave {len(lines):,} lines of {count:,}.", "Use --java never.")
+        raise MachineCannot(
+            tr("{name} gave {lines:,} lines of {wanted:,}.", name=name, lines=len(lines), wanted=count),
+            tr("Use --java never."),
+        )
     return lines
 
 
@@ -141,8 +150,13 @@ def _run(argv: Iterable[str], name: str, given: str = "") -> str:
             env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise MachineCannot(f"{name} (Java) does not run: {error}.", "Use --java never.") from None
+        raise MachineCannot(
+            tr("{name} (Java) does not run: {error}.", name=name, error=error), tr("Use --java never.")
+        ) from None
     if done.returncode:
         told = (done.stderr.strip().split("\n") or [""])[-1]
-        raise MachineCannot(f"{name} (Java) ended with exit code {done.returncode}: {told}.", "Use --java never.")
+        raise MachineCannot(
+            tr("{name} (Java) ended with exit code {code}: {told}.", name=name, code=done.returncode, told=told),
+            tr("Use --java never."),
+        )
     return done.stdout

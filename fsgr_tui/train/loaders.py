@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fsgr_tui.core.errors import BadRequest, FoundFaults, MachineCannot, Problem
 from fsgr_tui.core.extraction import Resize
+from fsgr_tui.core.language import tr
 from fsgr_tui.extract.pixels import UnreadableImage, load_picture
 from fsgr_tui.features.images import Image
 from fsgr_tui.features.reader import FeatureFile, MissingIds
@@ -43,7 +44,8 @@ class FeatureRows(Dataset[Tensor]):
             return FoundFaults(problem.what, problem.fix)
         except OSError as error:
             return FoundFaults(
-                f"{self._file.path} cannot be read: {error}.", "Look at the disk, then go on with --resume."
+                tr("{path} cannot be read: {error}.", path=self._file.path, error=error),
+                tr("Look at the disk, then go on with --resume."),
             )
 
 
@@ -88,8 +90,8 @@ class RowLoader:
                 yield batch
         except RuntimeError as error:
             raise MachineCannot(
-                f"A loader process for {self.file.path} ended: {error}",
-                "Mostly shared memory (/dev/shm) or memory ran out; try fewer --workers, or --workers 0.",
+                tr("A loader process for {path} ended: {error}", path=self.file.path, error=error),
+                tr("Mostly shared memory (/dev/shm) or memory ran out; try fewer --workers, or --workers 0."),
             ) from None
 
 
@@ -115,8 +117,8 @@ class PictureLoader:
         if missing := sorted(set(ids) - self._paths.keys()):
             shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
             raise BadRequest(
-                f"{len(missing):,} images of the captions are not among the pictures: {shown}.",
-                "Karpathy's split takes its pictures from train2014 and val2014; name both folders.",
+                tr("{n:,} images of the captions are not among the pictures: {shown}.", n=len(missing), shown=shown),
+                tr("Karpathy's split takes its pictures from train2014 and val2014; name both folders."),
             )
 
     def batches(self, ids: Iterable[Sequence[int]]) -> Generator[Tensor, None, None]:
@@ -143,7 +145,8 @@ class PictureLoader:
             return load_picture(path, self._px, self._resize).pixels
         except UnreadableImage as refusal:
             raise FoundFaults(
-                f"{path} cannot be read as a picture: {refusal}.", "Get it again, then go on with --resume."
+                tr("{path} cannot be read as a picture: {refusal}.", path=path, refusal=refusal),
+                tr("Get it again, then go on with --resume."),
             ) from None
 
     def _joined(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import EXIT_OK, BadRequest, MachineCannot
 from fsgr_tui.core.event import EventWriter, RateWindow
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.features.annotations import Annotations
-from fsgr_tui.train import checkpoint, metrics
+from fsgr_tui.train import checkpoint, metrics, told
 from fsgr_tui.train.board import Board, forget_boards
 from fsgr_tui.train.critical import Critic
 from fsgr_tui.train.data import GridSource
@@ -140,10 +141,7 @@ class Training:
         if not state.kind_is_over(spec):
             return False
         if state.out_of_patience(spec):
-            self._events.notice(
-                f"{state.stale} epochs in a row were no better than the best one (step {state.best_step:,}): "
-                f"--patience {spec.patience} ends them."
-            )
+            self._events.notice(told.patience_ends(state.stale, state.best_step, spec.patience))
         if self._critical or not spec.critical.epochs:
             return True
         self._turn_critical()
@@ -158,22 +156,17 @@ class Training:
             self.learner.restore(checkpoint.load(best)["learner"], weights_only=True)
         self.learner.forget()
         self.state.critical_from, self.state.stale = self.state.epoch, 0
-        self._events.notice(
-            f"Self-critical training begins: {self._spec.critical.epochs} epochs over {len(self._images):,} images, "
-            f"from {f'step {self.state.best_step:,}, the best so far' if best.exists() else 'the newest weights'}. "
-            "Its loss is negative as often as not."
-        )
+        best_step = self.state.best_step if best.exists() else None
+        self._events.notice(told.critical_begins(self._spec.critical.epochs, len(self._images), best_step))
 
     def _refuse_too_few(self) -> None:
         size = self._spec.batch_size
-        kinds = [("training captions", self._pair_order)]
+        kinds = [(told.TOO_FEW_CAPTIONS, self._pair_order)]
         if self._spec.critical.epochs:
-            kinds.append(("training images", self._image_order))
-        for what, order in kinds:
+            kinds.append((told.TOO_FEW_IMAGES, self._image_order))
+        for text, order in kinds:
             if not order.per_epoch:
-                raise BadRequest(
-                    f"{order.pairs:,} {what} do not fill one batch of {size}.", "Use a smaller --batch-size."
-                )
+                raise BadRequest(tr(text, n=order.pairs, size=size), tr("Use a smaller --batch-size."))
 
     def _begin(self) -> None:
         spec, last = self._spec, checkpoint.last_path(self._spec)
@@ -184,8 +177,8 @@ class Training:
             self.state = self._saver.resume(last, self._events)
         elif last.exists() and not spec.overwrite:
             raise BadRequest(
-                f"{last} is there already, from an earlier run.",
-                "Go on with --resume, choose another --exp-name, or start anew with --overwrite.",
+                tr("{path} is there already, from an earlier run.", path=last),
+                tr("Go on with --resume, choose another --exp-name, or start anew with --overwrite."),
             )
         elif spec.overwrite and self._ranks.first:
             # Those of the earlier run would pass for this one's.
@@ -194,24 +187,27 @@ class Training:
         if self._ranks.from_first([self.state.step])[0] != self.state.step:
             # A shared file system may show one node an older folder than another.
             raise MachineCannot(
-                f"The processes do not see the same checkpoint in {spec.output}.", "Start it once more."
+                tr("The processes do not see the same checkpoint in {folder}.", folder=spec.output),
+                tr("Start it once more."),
             )
         self._events.kept(self.state.step)
         self._board = Board(spec.logs if self._ranks.first else "")
         self.tell_sizes()
         if self._last_step <= spec.warmup:
-            self._events.notice(
-                f"The warm-up of {spec.warmup:,} steps is no shorter than the run ({self._last_step:,} steps): "
-                f"the learning rate stays below {spec.learning_rate:g}."
-            )
+            self._events.notice(told.warmup_too_long(spec.warmup, self._last_step, spec.learning_rate))
 
     def tell_sizes(self) -> None:
         """Say what is trained on what."""
-        together = f", {self._ranks.world} processes" if self._ranks.world > 1 else ""
         self._events.notice(
-            f"{len(self._train):,} training pairs in {self._pair_order.per_epoch:,} steps an epoch, "
-            f"{len(self._vocabulary):,} words, {self.learner.parameters:,} trained parameters "
-            f"in {self.learner.arithmetic} on {self._device}{together}."
+            told.sizes(
+                pairs=len(self._train),
+                steps=self._pair_order.per_epoch,
+                words=len(self._vocabulary),
+                parameters=self.learner.parameters,
+                arithmetic=self.learner.arithmetic,
+                device=self._device,
+                processes=self._ranks.world,
+            )
         )
 
     def _stops(self) -> bool:
@@ -311,10 +307,10 @@ class Training:
         if time.monotonic() - self._told_at < self._tell_s and done < total:
             return
         self._told_at = time.monotonic()
-        told = {"loss": self._loss, "lr": self.learner.rate}
+        values = {"loss": self._loss, "lr": self.learner.rate}
         if self._critical and self.state.reward is not None:
-            told["reward"] = self.state.reward
-        self._tell(told, "train")
+            values["reward"] = self.state.reward
+        self._tell(values, "train")
         waiting = self.clock.wait_share(_RECENT)
         stages = {} if waiting is None else {"data": waiting, "step": 1 - waiting}
         self._events.progress(done, total, self._window.rate(), stages, self._bottleneck(waiting))
@@ -324,12 +320,7 @@ class Training:
         self._board.add(self.state.step, {f"{group}/{name}": value for name, value in values.items()})
 
     def _bottleneck(self, waiting: float | None) -> str:
-        if waiting is None or self._critical:
-            return ""
-        if waiting < 0.3:
-            return f"compute-bound: {1 - waiting:.0%} of a step is computing"
-        reads = "the feature file" if self._spec.mode == "precomputed" else "its pictures"
-        return f"data-bound: {waiting:.0%} of a step waits for {reads}; more --workers help while cores are free"
+        return "" if waiting is None or self._critical else told.bottleneck(waiting, self._spec.mode)
 
     def _validate(self) -> bool:
         """Loss and scores over the validation images; False when told to stop."""
@@ -376,6 +367,11 @@ class Training:
         last = checkpoint.last_path(self._spec)
         self._keep()
         self._events.notice(
-            f"Stopped; {self.state.step:,} of {self._last_step:,} steps are kept in {last}. Go on with --resume."
+            tr(
+                "Stopped; {step:,} of {all:,} steps are kept in {path}. Go on with --resume.",
+                step=self.state.step,
+                all=self._last_step,
+                path=last,
+            )
         )
         return self._stopper.exit_code if self._stopper() else 143

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fsgr_tui.core.errors import MissingExtra
+from fsgr_tui.core.language import listed, tr, trn
 from fsgr_tui.core.training import METRICS
 from fsgr_tui.train.vocabulary import words_of
 
@@ -58,20 +59,30 @@ def doubts(scores: Mapping[str, float], captions: Captions) -> list[str]:
     told = []
     zero = [name for name, value in scores.items() if value < NOTHING]
     if empty := sum(not caption for caption in captions.values()):
-        told.append(f"{empty:,} of {len(captions):,} captions are empty: the captioner ends at once.")
+        told.append(
+            tr("{empty:,} of {all:,} captions are empty: the captioner ends at once.", empty=empty, all=len(captions))
+        )
     if len(captions) == 1 and "cider" in zero:
-        told.append("CIDEr-D of a single image is 0 by definition: it weighs words by how few images have them.")
+        told.append(tr("CIDEr-D of a single image is 0 by definition: it weighs words by how few images have them."))
     elif "cider" in zero:
         told.append(
-            "cider is 0: no caption shares a telling word with its references. Captions and references do not belong "
-            "together, or nothing was learned yet."
+            tr(
+                "cider is 0: no caption shares a telling word with its references. Captions and references do not "
+                "belong together, or nothing was learned yet."
+            )
         )
     elif zero:
         told.append(
-            f"{', '.join(zero)} {'is' if len(zero) == 1 else 'are'} 0: no caption has so many words in a row right. "
-            "In the first epochs that is usual."
+            trn(
+                "{names} is 0: no caption has so many words in a row right. In the first epochs that is usual.",
+                "{names} are 0: no caption has so many words in a row right. In the first epochs that is usual.",
+                len(zero),
+                names=listed(zero),
+            )
         )
     distinct = len(set(captions.values()))
     if len(captions) >= 10 and distinct == 1:
-        told.append(f"All {len(captions):,} captions are the same sentence: the pictures do not decide the words yet.")
+        told.append(
+            tr("All {n:,} captions are the same sentence: the pictures do not decide the words yet.", n=len(captions))
+        )
     return told

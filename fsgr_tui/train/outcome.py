@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsgr_tui.core.errors import Problem
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.train import checkpoint
 from fsgr_tui.train.device import Memory
@@ -69,7 +70,7 @@ def _java_scores(run: Training, spec: TrainSpec, events: EventWriter) -> dict[st
     except Problem as problem:
         if spec.java_needed:
             raise
-        events.warning(f"The scores that need Java were left out: {problem.what}")
+        events.warning(tr("The scores that need Java were left out: {problem}", problem=problem.what))
         return {}
 
 

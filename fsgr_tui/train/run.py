@@ -11,6 +11,7 @@ import torch
 from fsgr_tui.core.child import Stopper
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import MODES, TrainSpec
 from fsgr_tui.extract.device import chosen_device
 from fsgr_tui.features.captions import read_captions
@@ -71,14 +72,19 @@ def _train(
         events.notice(notice)
     annotations = captions.annotations
     if shared := annotations.shared_images:
-        events.warning(f"{shared:,} images are in training and in dev: the validation loss flatters the captioner.")
+        events.warning(
+            tr(
+                "{shared:,} images are in training and in dev: the validation loss flatters the captioner.",
+                shared=shared,
+            )
+        )
     memory = Memory(device)
     source = open_source(spec, device, events)
     needed = {pair.image_id for pairs in (annotations.train, annotations.dev) for pair in pairs}
     source.require(needed)
     if spec.shuffle_images:
         source = ShuffledGrids(source, needed, spec.seed)
-        events.notice("A control: every image has the features of another one.")
+        events.notice(tr("A control: every image has the features of another one."))
     run = None
     try:
         run = Training(
@@ -98,37 +104,55 @@ def check(spec: TrainSpec) -> None:
         BadRequest: a setting is out of its range, or settings do not go together.
     """
     if spec.mode not in MODES:
-        raise BadRequest(f"{spec.mode!r} is no way to train.", f"Use {' or '.join(MODES)}.")
+        raise BadRequest(
+            tr("{mode!r} is no way to train.", mode=spec.mode), tr("Use {modes}.", modes=tr(" or ").join(MODES))
+        )
     for name, lowest in _COUNTS.items():
         value = getattr(spec, name)
         if value is not None and value < lowest:
-            raise BadRequest(f"{name} is {value}.", f"It has to be {lowest} or more.")
+            raise BadRequest(
+                tr("{name} is {value}.", name=name, value=value), tr("It has to be {lowest} or more.", lowest=lowest)
+            )
     if not 0 < spec.learning_rate < math.inf:
-        raise BadRequest(f"learning_rate is {spec.learning_rate}.", "It has to be above 0, e.g. 1e-4.")
+        raise BadRequest(
+            tr("{name} is {value}.", name="learning_rate", value=spec.learning_rate),
+            tr("It has to be above 0, e.g. 1e-4."),
+        )
     if not spec.exp_name or "/" in spec.exp_name:
-        raise BadRequest(f"{spec.exp_name!r} cannot name checkpoints.", "Use a name without a slash.")
+        raise BadRequest(tr("{name!r} cannot name checkpoints.", name=spec.exp_name), tr("Use a name without a slash."))
     if spec.size.d_model % spec.size.heads:
         raise BadRequest(
-            f"d_model {spec.size.d_model} is not a multiple of {spec.size.heads} heads.", "Change one of both."
+            tr(
+                "d_model {d_model} is not a multiple of {heads} heads.",
+                d_model=spec.size.d_model,
+                heads=spec.size.heads,
+            ),
+            tr("Change one of both."),
         )
     if spec.batch_size % spec.world:
         raise BadRequest(
-            f"batch_size {spec.batch_size} does not divide among {spec.world} processes.",
-            "It is the batch of all of them together; use a multiple.",
+            tr(
+                "batch_size {batch_size} does not divide among {processes} processes.",
+                batch_size=spec.batch_size,
+                processes=spec.world,
+            ),
+            tr("It is the batch of all of them together; use a multiple."),
         )
     if spec.adapters is not None and spec.mode != "realtime":
-        raise BadRequest("Adapters inside CLIP cannot be trained on stored features.", "Use --mode realtime.")
+        raise BadRequest(tr("Adapters inside CLIP cannot be trained on stored features."), tr("Use --mode realtime."))
     if spec.critical.epochs:
         _check_critical(spec)
 
 
 def _check_critical(spec: TrainSpec) -> None:
     if spec.critical.baseline == "mean" and spec.critical.samples < 2:
-        raise BadRequest("One sample has no others to be held against.", "Use 2 or more, or the greedy baseline.")
+        raise BadRequest(
+            tr("One sample has no others to be held against."), tr("Use 2 or more, or the greedy baseline.")
+        )
     if not spec.evaluate or spec.best_by == "loss":
         raise BadRequest(
-            "Self-critical training raises the loss on purpose, so the loss cannot name the best checkpoint.",
-            "Leave --best-by loss out.",
+            tr("Self-critical training raises the loss on purpose, so the loss cannot name the best checkpoint."),
+            tr("Leave --best-by loss out."),
         )
 
 
@@ -147,23 +171,48 @@ def device_of(spec: TrainSpec, rank: int) -> torch.device:
         return device
     if torch.cuda.device_count() < spec.processes:
         raise MachineCannot(
-            f"There are {torch.cuda.device_count()} GPUs for {spec.processes} processes.", "Use a smaller --nproc."
+            tr(
+                "There are {gpus} GPUs for {processes} processes.",
+                gpus=torch.cuda.device_count(),
+                processes=spec.processes,
+            ),
+            tr("Use a smaller --nproc."),
         )
     return torch.device("cuda", rank % spec.processes)
 
 
 def _out_of_memory(spec: TrainSpec, device: str, run: Training | None, ranks: Ranks) -> MachineCannot:
     """What to do when a GPU's memory ran out: the largest batch that fits, tried here where that is possible."""
-    what = f"The memory of {device} does not hold a step with batch size {spec.batch_size}"
-    rest = "or free the GPU (see nvidia-smi)."
     if run is None:
-        return MachineCannot(f"The memory of {device} does not hold the captioner.", f"Use a smaller --d-model, {rest}")
+        return MachineCannot(
+            tr("The memory of {device} does not hold the captioner.", device=device),
+            tr("Use a smaller --d-model, or free the GPU (see nvidia-smi)."),
+        )
+    size = spec.batch_size
     if ranks.world > 1 or spec.critical.epochs:
-        return MachineCannot(f"{what}.", f"Use a smaller --batch-size (or --scst-samples), {rest}")
-    fits = fitting_batch(_fits(run), spec.batch_size)
+        return MachineCannot(
+            tr("The memory of {device} does not hold a step with batch size {size}.", device=device, size=size),
+            tr("Use a smaller --batch-size (or --scst-samples), or free the GPU (see nvidia-smi)."),
+        )
+    fits = fitting_batch(_fits(run), size)
     if not fits:
-        return MachineCannot(f"{what}, nor with 1.", f"Use a smaller --d-model or --grid 7x7, {rest}")
-    return MachineCannot(f"{what}; {fits} fit.", f"Use --batch-size {fits}, {rest}")
+        return MachineCannot(
+            tr(
+                "The memory of {device} does not hold a step with batch size {size}, nor with 1.",
+                device=device,
+                size=size,
+            ),
+            tr("Use a smaller --d-model or --grid 7x7, or free the GPU (see nvidia-smi)."),
+        )
+    return MachineCannot(
+        tr(
+            "The memory of {device} does not hold a step with batch size {size}; {fits} fit.",
+            device=device,
+            size=size,
+            fits=fits,
+        ),
+        tr("Use --batch-size {fits}, or free the GPU (see nvidia-smi).", fits=fits),
+    )
 
 
 def _fits(run: Training) -> Callable[[int], bool]:

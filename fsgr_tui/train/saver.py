@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.core.event import EventWriter
+from fsgr_tui.core.language import tr
 from fsgr_tui.core.training import TrainSpec
 from fsgr_tui.train import checkpoint
 from fsgr_tui.train.learner import Learner
@@ -77,16 +78,23 @@ class Saver:
             state = RunState(**content["state"])
             self._restore_chance(content["random"], events)
         except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise FoundFaults(f"The checkpoint {path} is damaged: {error}.", "Start anew with --overwrite.") from None
-        events.notice(f"Going on after step {state.step:,} of {path}.")
+            raise FoundFaults(
+                tr("The checkpoint {path} is damaged: {error}.", path=path, error=error),
+                tr("Start anew with --overwrite."),
+            ) from None
+        events.notice(tr("Going on after step {step:,} of {path}.", step=state.step, path=path))
         return state
 
     def _restore_chance(self, random: dict[str, list[Tensor]], events: EventWriter) -> None:
         ranks, device = self._learner.ranks, self._learner.device
         if len(random["cpu"]) != ranks.world:
             events.notice(
-                f"The checkpoint is of {len(random['cpu'])} processes, now there are {ranks.world}: "
-                "what dropout and sampling draw from here on is not what they would have drawn."
+                tr(
+                    "The checkpoint is of {then} processes, now there are {now}: "
+                    "what dropout and sampling draw from here on is not what they would have drawn.",
+                    then=len(random["cpu"]),
+                    now=ranks.world,
+                )
             )
             return
         torch.set_rng_state(random["cpu"][ranks.rank][0])

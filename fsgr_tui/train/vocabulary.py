@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fsgr_tui.core.errors import BadRequest
+from fsgr_tui.core.language import tr
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -56,7 +57,7 @@ class Vocabulary:
         """
         counts = Counter(word for caption in captions for word in words_of(caption))
         if not counts:
-            raise BadRequest("The training captions hold no words.", "Look into the caption files.")
+            raise BadRequest(tr("The training captions hold no words."), tr("Look into the caption files."))
         if sum(count >= min_count for count in counts.values()) < FEWEST_WORDS:
             min_count = 1
         kept = (word for word, count in counts.items() if count >= min_count)
