@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,18 +13,14 @@ from textual.message import Message
 from textual.timer import Timer
 
 from fsgr_tui.core.errors import Problem
-from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.language import mark
 from fsgr_tui.core.plan import Plan
 from fsgr_tui.tui.format import BAD, WARN
 from fsgr_tui.tui.order import Ready, order_for
 from fsgr_tui.tui.run_fields import (
-    AFTER,
     EXTRACT,
-    FIELDS,
     PRECOMPUTED,
     REALTIME,
-    following,
-    shown_fields,
     texts_for,
 )
 from fsgr_tui.tui.run_words import faulty_field, question_for, ready_words, refused_words
@@ -34,15 +29,10 @@ from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
 from fsgr_tui.tui.widgets.beside import FINDINGS, QUEUE, Beside
-from fsgr_tui.tui.widgets.form import Form
 from fsgr_tui.tui.widgets.queue import waiting_jobs
+from fsgr_tui.tui.widgets.run_form import RunForm
 
 PAUSE_S = 0.5
-TITLES = {
-    EXTRACT: mark("Extract grid features"),
-    PRECOMPUTED: mark("Train on a feature file"),
-    REALTIME: mark("Train with CLIP in every step"),
-}
 
 
 class RunPlace(Place):
@@ -97,19 +87,18 @@ class RunPlace(Place):
         self._plan: Plan | None = None
         self._features_dir = ""
         self._filled_for: Plan | None = None
-        self._texts: dict[str, str] = {field.name: "" for field in FIELDS}
         self._wanted = ""
         self._seen = JobsSeen()
         self._starting = False
         self._pause: Timer | None = None
-        self._left = "what"
         self._view = ""
+        self._form, self._beside = RunForm(), Beside(services)
 
     def body(self) -> ComposeResult:
         """The form beside (or above) its command and what speaks against it."""
         with Horizontal(id="run"):
-            yield Form(FIELDS, {})
-            yield Beside(self._services)
+            yield self._form
+            yield self._beside
 
     def show_plan(self, plan: Plan, features_dir: str) -> None:
         """Know the latest plan; a form that nobody touched follows it when its choice changes."""
@@ -133,8 +122,8 @@ class RunPlace(Place):
         """Turn to the extraction, or to the training that the plan recommends."""
         realtime = self._plan is not None and self._plan.recommendation.mode == "realtime"
         self._wanted = EXTRACT if what == EXTRACT else REALTIME if realtime else PRECOMPUTED
-        if self._texts["what"] not in ("", self._wanted):
-            self.query_one(Form).fill({"what": self._wanted})
+        if self._form.texts["what"] not in ("", self._wanted):
+            self._form.fill({"what": self._wanted})
             self._take_edit()
 
     def on_mount(self) -> None:
@@ -159,43 +148,36 @@ class RunPlace(Place):
 
     def on_run_place_defaults(self, message: Defaults) -> None:
         """Fill the form, and look at it."""
-        self._texts = {**message.texts, "what": self._wanted or message.texts["what"]}
-        self.query_one(Form).fill(self._texts)
+        self._form.fill_in({**message.texts, "what": self._wanted or message.texts["what"]})
         self._show_form()
         self._look_at_form()
 
     def on_form_edited(self) -> None:
         """Follow an edit."""
         self._filled_for = None
-        self._wanted = self.query_one(Form).values["what"]
+        self._wanted = self._form.values["what"]
         self._take_edit()
 
     def _take_edit(self) -> None:
         """Show the command at once, and what speaks against it when the hand rests."""
-        form, before = self.query_one(Form), self._texts
-        form.fill(following(before, form.values, self._features_dir))
-        if form.values["start"] == AFTER != before["start"] and not form.values["after"]:
-            form.fill({"after": next((status.name for status in self._seen.running), "")})
-        self._texts = form.values
+        self._form.follow(self._features_dir, self._seen)
         self._show_form()
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(PAUSE_S, self._look_at_form)
 
     def _show_form(self) -> None:
-        """The fields that matter, and the command."""
-        self.query_one(Form).show_only(shown_fields(self._texts))
-        self._say_title()
-        self.query_one(Beside).show_command(self._texts)
+        self._form.say_title(self._seen)
+        self._beside.show_command(self._form.texts)
 
     def on_form_entered(self) -> None:
         """Enter goes on to the next field; starting takes a key of its own."""
-        self.query_one(Form).action_step(1)
+        self._form.action_step(1)
 
     def action_go_in(self, step: int) -> None:
         """Back to the field that was left; else on to the next one, or the one before."""
         if self.focused is None:
-            self._return_to_field()
+            self._form.go_back()
         elif step > 0:
             self.focus_next()
         else:
@@ -203,14 +185,14 @@ class RunPlace(Place):
 
     def action_go_back_in(self) -> None:
         """Back to the field that was left."""
-        self._return_to_field()
+        self._form.go_back()
 
     def action_let_go(self) -> None:
         """Back from a view; out of the field in focus, which is kept in mind."""
         if self.maximized is None and self._view:
             self._look_at("")
             return
-        self._left = self.query_one(Form).entered or self._left
+        self._form.leave()
         super().action_let_go()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -223,7 +205,7 @@ class RunPlace(Place):
 
     def action_start(self) -> None:
         """Look once more at everything, then start."""
-        texts = self.query_one(Form).values
+        texts = self._form.values
         asked = question_for(texts)
         if asked is None:
             self._start(texts)
@@ -236,8 +218,8 @@ class RunPlace(Place):
             self._fetch(texts, start=True)
 
     def _look_at_form(self) -> None:
-        if self._texts["what"] and not self._starting:
-            self._fetch(self.query_one(Form).values, start=False)
+        if self._form.texts["what"] and not self._starting:
+            self._fetch(self._form.values, start=False)
 
     @work(thread=True, exclusive=True, group="prepare")
     def _fetch(self, texts: dict[str, str], *, start: bool) -> None:
@@ -259,7 +241,7 @@ class RunPlace(Place):
 
     def on_run_place_checked(self, message: Checked) -> None:
         """Show what was found, unless the form has changed since."""
-        form, outcome = self.query_one(Form), message.outcome
+        form, outcome = self._form, message.outcome
         if message.texts != form.values:
             return
         fault = outcome if isinstance(outcome, Problem) else outcome.missing
@@ -274,15 +256,13 @@ class RunPlace(Place):
             self._look_at("")
             if field:
                 form.enter(name)
-        self.query_one(Beside).say(
-            refused_words(outcome, field) if isinstance(outcome, Problem) else ready_words(outcome)
-        )
+        self._beside.say(refused_words(outcome, field) if isinstance(outcome, Problem) else ready_words(outcome))
 
     def action_copy(self) -> None:
         """Copy the command, and show it alone."""
         from fsgr_tui.tui.screens.command import CommandScreen
 
-        if command := self.query_one(Beside).command:
+        if command := self._beside.command:
             self.app.push_screen(CommandScreen(command))
 
     def action_queue(self) -> None:
@@ -292,33 +272,22 @@ class RunPlace(Place):
     def action_preflight(self) -> None:
         """Look for everything that would stop or spoil what the form stands for; Escape leaves it looking."""
         self._look_at(FINDINGS)
-        self.query_one(Beside).preflight(self._texts)
+        self._beside.preflight(self._form.texts)
 
     def _look_at(self, view: str) -> None:
         """Show a view, and put the focus into it; no view goes back to the form."""
         if view:
-            self._left = self.query_one(Form).entered or self._left
+            self._form.leave()
         self._view = view
         for name in (FINDINGS, QUEUE):
             self.set_class(view == name, f"-{name}")
         if view:
             self.call_after_refresh(self.query_one(f"#{view} Rows").focus)
         else:
-            self._return_to_field()
+            self._form.go_back()
         self.refresh_bindings()
-
-    def _return_to_field(self) -> None:
-        form = self.query_one(Form)
-        names = {field.name for field in shown_fields(self._texts)}
-        form.enter(self._left if self._left in names else "what")
 
     def _say_queue(self) -> None:
-        self.query_one(Beside).show_jobs(waiting_jobs(self._seen))
-        self._say_title()
+        self._beside.show_jobs(waiting_jobs(self._seen))
+        self._form.say_title(self._seen)
         self.refresh_bindings()
-
-    def _say_title(self) -> None:
-        title = Text(f" {tr(TITLES.get(self._texts['what'], ''))} ") if self._texts["what"] else Text()
-        if waiting := len(waiting_jobs(self._seen)):
-            title.append(tr("· {count} wait in the queue: ^g ", count=waiting), WARN)
-        self.query_one(Form).border_title = title
