@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +177,8 @@ def command(
     """Prepare, start and follow a training."""
     _say_left_out(asked)
     where = _on_slurm(profile, asked) if options.on_slurm(runs_on, profile) else None
+    if where is None and (asked["nodes"] or 1) > 1 and "SLURM_JOB_ID" not in os.environ:
+        raise BadRequest(tr("--nodes belongs to --backend slurm."), tr("Leave it out, or name a profile."))
     request = _request(mode, features_path, image_root or "", {**asked, "rehearsal": dry_run})
     prepared = training.prepare(request)
     text.echo(

@@ -50,10 +50,8 @@ def launch(path: Path, spec: TrainSpec, events: EventWriter, stopper: Stopper) -
         MachineCannot: this is not the first of so many nodes of a Slurm job.
     """
     with tempfile.TemporaryDirectory(prefix=".ranks-", dir=path.parent) as room:
-        children = _of_node(path, spec, Path(room), 0)
-        if spec.nodes > 1:
-            children.append(_other_nodes(path, spec, Path(room)))
-        return _ended(children, events, stopper)
+        others = [_other_nodes(path, spec, Path(room))] if spec.nodes > 1 else []
+        return _ended([*_of_node(path, spec, Path(room), 0), *others], events, stopper)
 
 
 def launch_on_node(path: Path, spec: TrainSpec, room: Path, events: EventWriter, stopper: Stopper) -> int:

@@ -132,6 +132,19 @@ def test_two_nodes_that_are_stopped_at_a_limit_and_killed_learn_exactly_what_an_
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_stopping_a_training_of_two_nodes_leaves_nothing_of_it_and_keeps_its_steps(slurm, train, tmp_path):
+    run = train("two", "", "--nodes", "2", "--epochs", "400")
+    assert wait_for(lambda: steps(run) > 0, LONG_S), run.log.read_text()
+    stopped = run_cli("stop", run.name)
+    assert stopped.returncode == 0, stopped.stderr
+    assert not slurm.call("squeue", "-h", "-o", "%A").split()
+    assert not rank_pids(run)
+    status = run.recorded_status()
+    assert (status.state, status.exit_code) == ("stopped", 143)
+    assert status.kept > 0
+    assert (tmp_path / "two/fsgr_last.pth").exists()
+
+
 TORCHRUN_SCRIPT = """
 import torch, torch.distributed as dist
 dist.init_process_group("gloo")

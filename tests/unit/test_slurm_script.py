@@ -76,11 +76,62 @@ def test_the_node_is_told_how_long_before_its_limit_it_is_warned():
     assert script(batch(WHOLE)).splitlines()[-1].endswith('shard-"$SLURM_ARRAY_TASK_ID" 180')
 
 
+@pytest.mark.parametrize(
+    ("time", "signal_s", "fits"), [("3m", 120, True), ("2m", 120, False), ("2m", 30, True), ("1m", 30, False)]
+)
+def test_a_time_that_leaves_nothing_before_slurms_warning_is_refused(time, signal_s, fits):
+    profile = Profile(time=time, signal_s=signal_s)
+    if fits:
+        assert profile.checked("x") == profile
+        return
+    with pytest.raises(BadRequest, match=f"profile 'x': time = {time} leaves no time for work"):
+        profile.checked("x")
+
+
 def test_what_a_profile_leaves_open_is_left_to_the_site():
     text = script(batch(tasks=0))
     for option in ("partition", "account", "qos", "gres", "mem", "constraint", "array"):
         assert f"--{option}=" not in text
     assert text.startswith("#!/bin/bash\n")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A shell in which modules and conda are there, and write down what they are told."""
+    told = tmp_path / "told"
+    for name, text in {
+        "module": f'echo "module $*" >> {told}; [ "$2" != absent ]',
+        "conda": f'if [ "$1" = shell.bash ]; then echo \'conda() {{ echo "conda $*" >> {told}; }}\'; fi',
+        "python": f'echo "python $*" >> {told}',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CONDA_EXE", raising=False)
+    return told
+
+
+def ran(profile: Profile, tmp_path) -> int:
+    text = script(batch(profile, tasks=0, python=str(tmp_path / "python"))).replace("#!/bin/bash -l", "#!/bin/bash")
+    (tmp_path / "x.sbatch").write_text(text)
+    return subprocess.run(["bash", str(tmp_path / "x.sbatch")], check=False).returncode
+
+
+def test_modules_conda_and_setup_come_before_the_command(site, tmp_path):
+    profile = Profile(modules=("cuda/12.4", "gcc"), conda="my env", setup=(f"echo setup >> {site}",))
+    assert ran(profile, tmp_path) == 0
+    assert site.read_text().splitlines() == [
+        "module load cuda/12.4",
+        "module load gcc",
+        "conda activate my env",
+        "setup",
+        "python -m fsgr_tui.jobs.slurm.node /runs/extract-1 120",
+    ]
+
+
+def test_a_module_that_is_not_there_ends_the_job_before_its_command(site, tmp_path):
+    assert ran(Profile(modules=("absent",)), tmp_path) == 1
+    assert site.read_text() == "module load absent\n"
 
 
 def test_folders_with_spaces_and_quotes_stay_one_word_for_the_shell(tmp_path):
