@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fsgr_tui.core.job import Cause, JobPart, JobProgress, JobState, JobStatus
-from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.language import joined, mark, tr
 from fsgr_tui.core.slurm_job import Member, Part
 
 SHARD = "shard"
@@ -128,7 +128,7 @@ def shards_words(shards: Sequence[JobPart]) -> str:
         said.append(tr("{number} {waiting}", number=len(waiting), waiting=_waiting_words(waiting)))
     if bad:
         said.append(tr("{number} ended badly", number=bad))
-    return tr(", ").join(said)
+    return joined(*said)
 
 
 def _waiting_words(waiting: Sequence[JobPart]) -> str:
