@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.language import mark, sentences, tr
 from fsgr_tui.core.plan import Plan, WayPlan
 from fsgr_tui.core.units import format_bytes, format_duration, format_gib, printable
 from fsgr_tui.tui.format import BAD, DIM, GOOD, WARN, WAY_A, WAY_B
@@ -18,20 +18,20 @@ from fsgr_tui.tui.widgets.rows import Column, Row, Rows
 from fsgr_tui.tui.widgets.words import Words
 
 GUIDE_COLUMNS = (
-    Column(mark("what"), 34),
+    Column(mark("what"), 34, least=14),
     Column(mark("guide"), 22),
-    Column(mark("computed"), 40),
+    Column(mark("computed"), 40, least=16),
     Column(mark("measured here")),
 )
 WAY_COLUMNS = (
     Column(mark("way"), 14),
     Column(mark("fits"), 8),
-    Column(mark("stored"), 9),
-    Column(mark("before"), 9),
+    Column(mark("stored"), 9, from_width=64),
+    Column(mark("before"), 9, from_width=76),
     Column(mark("epoch"), 9),
     Column(mark("in all"), 9),
     Column(mark("GPU memory"), 10),
-    Column(mark("same model")),
+    Column(mark("same model"), from_width=76),
 )
 _FITS = {True: (mark("fits"), GOOD), False: (mark("not here"), BAD), None: (mark("unknown"), WARN)}
 
@@ -106,7 +106,9 @@ class ComparePlace(Place):
             words = next((way.exactness for way in plan.ways if way.name == table.chosen), "")
         else:
             row = plan.guide[int(table.chosen)]
-            words = ". ".join(part for part in (f"{row.what}: {row.computed}", row.note) if part)
+            words = tr("{what}: {computed}", what=row.what, computed=row.computed)
+            if row.note:
+                words = sentences(tr("{what}: {computed}.", what=row.what, computed=row.computed), row.note)
         self._detail.say(Text(f" {printable(words)}"))
 
 

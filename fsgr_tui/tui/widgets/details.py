@@ -50,7 +50,7 @@ class DatasetPanel(PlanPanel):
         )
         parts = [where]
         for name, count, size, remarks in dataset_rows(dataset):
-            line = Text.assemble((f"{name}  ", "bold"), f"{count}, {size}")
+            line = Text.assemble((f"{name}  ", "bold"), tr("{count}, {size}", count=count, size=size))
             parts.append(line.append(f"  {remarks}", WARN) if remarks else line)
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)
@@ -73,7 +73,7 @@ class LadderPanel(PlanPanel):
             if len(rung.splits) != len(plan.dataset.splits):
                 size = tr("{size}, only {splits}", size=size, splits=", ".join(rung.splits))
             need = tr("{size} with checkpoints and reserve", size=format_bytes(rung.need_bytes))
-            body = f"{rung.label}  {size}, {need}: "
+            body = tr("{choice}  {size}, {need}: ", choice=rung.label, size=size, need=need)
             parts.append(marked(sign, body, f"bold {WAY_B}").append(tr(fits), style))
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)
@@ -88,7 +88,9 @@ class GuidePanel(PlanPanel):
         """Show what the guide says, what arithmetic gives, and why they differ."""
         parts = []
         for row in plan.guide:
-            line = Text.assemble((f"{row.what}: ", "bold"), (row.guide, DIM), (f" {MARK} ", WAY_B), row.computed)
+            line = Text.assemble(
+                (tr("{what}: ", what=row.what), "bold"), (row.guide, DIM), (f" {MARK} ", WAY_B), row.computed
+            )
             parts.append(line.append(f"  {row.note}", DIM) if row.note else line)
         text = layout.lines(*parts)
         self.draw_with(lambda _width: text)
