@@ -35,6 +35,17 @@ _SPELLINGS = {
 }
 
 
+_ONE_WORD = {"no (does not fit)": "no"}
+"""What English says with a word that other languages need several for, by what the code calls it."""
+
+
+class _English(gettext.NullTranslations):
+    """The texts of the code as they are."""
+
+    def gettext(self, message: str) -> str:
+        return _ONE_WORD.get(message, message)
+
+
 class _Spoken:
     """The catalogue in use; None until the first text is asked for."""
 
@@ -65,7 +76,7 @@ def of_environment(environment: Mapping[str, str]) -> str:
 def use(language: str) -> None:
     """Speak this language from now on: one of LANGUAGES."""
     _Spoken.catalogue = (
-        gettext.NullTranslations()
+        _English()
         if language == ENGLISH
         else gettext.translation(DOMAIN, LOCALE_DIR, languages=[language], fallback=False)
     )

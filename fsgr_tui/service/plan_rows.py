@@ -253,7 +253,7 @@ def ladder_rows(plan: Plan) -> Rows:
             rung.label,
             format_bytes(rung.feature_bytes),
             format_bytes(rung.need_bytes),
-            {True: tr("fits"), False: tr("no"), None: tr("unknown")}[rung.fits],
+            {True: tr("fits"), False: tr("no (does not fit)"), None: tr("unknown")}[rung.fits],
             "" if len(rung.splits) == len(plan.dataset.splits) else tr("only {splits}", splits=", ".join(rung.splits)),
         )
         for rung in plan.ladder

@@ -68,6 +68,12 @@ def test_names_and_statements_in_chinese(chinese):
     assert (language.listed(["磁盘", "时间"]), language.joined("A100", "空闲")) == ("磁盘、时间", "A100，空闲")
 
 
+def test_one_english_word_can_be_several_in_chinese(chinese):
+    assert (language.tr("no"), language.tr("no (does not fit)")) == ("否", "放不下")
+    language.use("en")
+    assert (language.tr("no"), language.tr("no (does not fit)")) == ("no", "no")
+
+
 def test_no_text_lacks_a_translation():
     """Run `python -m tests.catalogue` and translate what this names."""
     translated = catalogue.read()
