@@ -50,7 +50,11 @@ def run(
         plan: the steps of a plan file; None for the command of the request.
         seconds: how long the command takes, where that is known already.
     """
-    known = _Known(where) if seconds is None else lambda _words, _needs: seconds
+    if seconds is not None:
+        known: cluster_run.Ask = lambda _words, _needs: seconds  # noqa: E731 - one line, used once
+    else:
+        # Paths that are meant from another folder say nothing here.
+        known = cluster_run.know_nothing if request.cwd else _Known(where)
     chain = cluster_run.prepare(request, where, plan, known)
     return submit(chain, plan=plan is not None, dry_run=dry_run, detach=detach, as_json=as_json)
 

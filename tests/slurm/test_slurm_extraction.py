@@ -195,6 +195,13 @@ def test_a_run_whose_name_and_folders_hold_spaces_works(slurm, demo_root, tmp_pa
     assert status.state == "done", status
     assert len(FeatureFile(output)) == 36
     assert [path.name for path in sorted(run.folder.glob("slurm-*.out"))]
+    # The script in the run folder can be submitted by hand; what is finished is not done again.
+    before = output.stat()
+    job = slurm.call("sbatch", "--parsable", str(run.folder / "extract.sbatch")).strip()
+    assert wait_for(
+        lambda: slurm.call("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%T").split() == ["COMPLETED"] * 2, 60
+    )
+    assert output.stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize(
