@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from fsgr_tui.core.errors import BadRequest, MachineCannot
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import listed, tr
 from fsgr_tui.demo.scenes import captions, draw, make_scene
 
 # Raised whenever the same parameters would give other files.
@@ -222,7 +222,7 @@ def _claimed(root: Path, wanted: DemoParameters) -> DemoFacts | None:
 
 
 def _told(parameters: DemoParameters) -> str:
-    return ", ".join(f"{name} {value}" for name, value in msgspec.structs.asdict(parameters).items())
+    return listed(f"{name} {value}" for name, value in msgspec.structs.asdict(parameters).items())
 
 
 def _planned(split: Split, seed: int, scene_index: int) -> Picture:
