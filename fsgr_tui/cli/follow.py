@@ -16,7 +16,7 @@ from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_HUNG_UP, EXIT_OK, BadRe
 from fsgr_tui.core.event import EventReader, Notice, Refused
 from fsgr_tui.core.job import JobProgress, JobStatus
 from fsgr_tui.core.job_words import progress_words
-from fsgr_tui.core.language import tr
+from fsgr_tui.core.language import sentences, tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.jobs import control
 from fsgr_tui.jobs.folder import RunFolder
@@ -121,7 +121,7 @@ class _View:
         for alarm in status.alarms:
             if (alarm.kind, alarm.level) not in self._alarms:
                 self._alarms.add((alarm.kind, alarm.level))
-                self.line.say(f"{tr(alarm.level)}: {alarm.text} {alarm.advice}".rstrip())
+                self.line.say(tr("{level}: {text}", level=tr(alarm.level), text=sentences(alarm.text, alarm.advice)))
                 _ring()
 
     def _say_events(self) -> None:
