@@ -10,7 +10,7 @@ import click
 from fsgr_tui.cli import ended, follow, options, text
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.extraction import ModelChoice
-from fsgr_tui.core.language import mark, tr
+from fsgr_tui.core.language import joined, mark, tr
 from fsgr_tui.core.tower import STAGES
 from fsgr_tui.core.units import format_bytes, printable
 from fsgr_tui.service import extraction
@@ -185,4 +185,4 @@ def _done(result: dict[str, Any]) -> None:
         told.append(tr("{rate:,.0f} images/s", rate=result["images_per_s"]))
     if result["refused"]:
         told.append(tr("{number:,} refused", number=result["refused"]))
-    text.echo(f"{printable(result['output'])}: {', '.join(told)}")
+    text.echo(tr("{path}: {told}", path=printable(result["output"]), told=joined(*told)))
