@@ -114,9 +114,9 @@ def prepare(
 
 
 def _link(where: Place, step: str, one: running.PreparedRun, needs: Sequence[str], ask: Ask) -> Link:
+    work = _work(where, one)
     ours = one.argv[0] == sys.executable and one.kind != "command"
     known = ask(one.request.argv[1:], needs) if ours else None
-    work = _work(where, one)
     if isinstance(known, PreparedShards):
         return Link(step, one.request.name, work, tuple(needs), known)
     return Link(step, one.request.name, msgspec.structs.replace(work, seconds=known), tuple(needs))

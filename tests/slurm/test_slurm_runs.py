@@ -200,7 +200,7 @@ def test_a_command_on_its_node_is_not_told_again_where_it_runs(words, kept):
     assert without_place(words) == kept
 
 
-def test_what_cannot_run_on_several_nodes_is_told_and_a_training_is_spread_over_them(slurm, tmp_path):
+def test_what_cannot_run_on_several_nodes_is_told_and_a_training_is_spread_over_them(slurm, demo_root, tmp_path):
     (tmp_path / "slurm.toml").write_text("[two]\nnodes = 2\ngpus = 2\n")
     done = run_cli("run", "--profile", "two", "--", "fsgr-tui", "text-embed", "--help")
     assert done.returncode == 2
@@ -208,9 +208,18 @@ def test_what_cannot_run_on_several_nodes_is_told_and_a_training_is_spread_over_
     shown = run_cli("run", "--profile", "two", "--dry-run", "--", "python3", "train.py")
     assert shown.returncode == 0, shown.stderr
     assert "PET_RDZV_ENDPOINT" in shown.stdout
-    spread = run_cli("run", "--profile", "two", "--dry-run", "--", "fsgr-tui", "train", "--mode", "realtime")
+    training = ("fsgr-tui", "train", "--mode", "realtime", "--annotation-folder", str(demo_root / "m2_annotations"))
+    spread = run_cli("run", "--profile", "two", "--detach", "--", *training)
     assert spread.returncode == 0, spread.stderr
-    assert "#SBATCH --nodes=2" in spread.stdout
+    run = find_run(spread.stdout.strip())
+    script = (run.folder / "train.sbatch").read_text()
+    assert "#SBATCH --nodes=2" in script
+    # Suggested from the estimate.
+    assert "#SBATCH --time=" in script
+    assert run.read_spec().argv[-4:] == ("--nodes", "2", "--nproc", "2")
+    unknown = run_cli("run", "--profile", "two", "--detach", "--", "fsgr-tui", "train", "--mode", "realtime")
+    assert unknown.returncode == 2
+    assert "Missing option '--annotation-folder'" in unknown.stderr
     twice = run_cli("run", "--profile", "two", "--dry-run", "--", "fsgr-tui", "train", "--nodes", "4")
     assert twice.returncode == 2
     assert "The profile says how many (now 2)" in twice.stderr
