@@ -51,7 +51,9 @@ def main(argv: list[str]) -> int:
 
 
 async def _screen(spoken: str) -> str:
-    """The screen as SVG, once the plan is drawn."""
+    """The screen as SVG, once the plan is drawn; in all colours, whatever terminal this is."""
+    os.environ["COLORTERM"] = "truecolor"
+    os.environ.pop("NO_COLOR", None)
     language.use(spoken)
     app = real_app(None, "features")
     async with app.run_test(size=SIZE) as pilot:

@@ -26,6 +26,9 @@ WANTED = Wanted(Intent(epochs=3), "/data/coco/images", "/data/features")
 def own_state(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("FSGR_TUI_THEME", raising=False)
+    # The colours of a terminal that shows all of them, whatever the one is that runs the tests.
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
 
 
 def test_what_is_kept_comes_back():

@@ -35,7 +35,7 @@ class CriteriaPanel(Vertical):
         self._table = Rows(
             (
                 Column(mark("criterion"), 20),
-                Column(mark("vote"), 5),
+                Column(mark("vote"), 6),
                 Column(mark("observed"), 30),
                 Column(mark("held against"), 30),
                 Column(mark("because"), from_width=REASON_COLUMN_FROM),
