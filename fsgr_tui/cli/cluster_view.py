@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fsgr_tui.cli import text
 from fsgr_tui.core.language import tr
-from fsgr_tui.core.slurm_facts import Cluster, cluster_rows, partition_heads, partition_row
+from fsgr_tui.core.slurm_facts import Cluster
+from fsgr_tui.core.slurm_tables import cluster_rows, partition_heads, partition_row
 from fsgr_tui.core.units import printable
 from fsgr_tui.service import markdown
 

@@ -13,7 +13,7 @@ import msgspec
 from fsgr_tui.core.job import Cause, JobState, JobStatus
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm import AccountRow, QueueRow, SlurmState, key_of
-from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_profile import Profile
 from fsgr_tui.core.slurm_words import end_words, no_answer_words, resume_words, silent_words, waiting_words
 from fsgr_tui.core.units import format_duration
 

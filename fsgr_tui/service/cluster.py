@@ -9,17 +9,11 @@ from pathlib import Path
 import msgspec
 
 from fsgr_tui.core.language import mark, tr
-from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder, fitted
+from fsgr_tui.core.slurm_facts import SHARED_FILESYSTEMS, Cluster, Partition, SharedFolder
+from fsgr_tui.core.slurm_fit import fitted
 from fsgr_tui.core.slurm_job import Part
-from fsgr_tui.core.slurm_script import (
-    Batch,
-    Profile,
-    escaped_pattern,
-    on_several_nodes,
-    script,
-    suggested_time_s,
-    torchrun_words,
-)
+from fsgr_tui.core.slurm_profile import Profile, suggested_time_s
+from fsgr_tui.core.slurm_script import Batch, escaped_pattern, on_several_nodes, script, torchrun_words
 from fsgr_tui.core.units import Estimate
 from fsgr_tui.jobs.folder import STEP_KINDS, RunFolder, new_run, runs_dir
 from fsgr_tui.jobs.slurm import commands

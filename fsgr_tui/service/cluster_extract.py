@@ -15,7 +15,8 @@ from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.slurm_job import Part, shard_folder
-from fsgr_tui.core.slurm_script import Batch, light
+from fsgr_tui.core.slurm_profile import light
+from fsgr_tui.core.slurm_script import Batch
 from fsgr_tui.core.units import Estimate, format_bytes, format_duration
 from fsgr_tui.jobs.folder import RunFolder, new_run, runs_dir
 from fsgr_tui.jobs.slurm import commands

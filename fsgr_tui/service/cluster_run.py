@@ -10,7 +10,7 @@ import msgspec
 from fsgr_tui.core.errors import BadRequest
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.planfile import PlanStep
-from fsgr_tui.core.slurm_script import light
+from fsgr_tui.core.slurm_profile import light
 from fsgr_tui.core.units import Estimate
 from fsgr_tui.jobs.folder import RunFolder, find_run, runs_dir
 from fsgr_tui.jobs.slurm import commands

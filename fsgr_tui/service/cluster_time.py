@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fsgr_tui.core.machine import Gpu
 from fsgr_tui.core.slurm_facts import Partition
-from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_profile import Profile
 from fsgr_tui.core.timing import extraction_rate, pair_rates
 from fsgr_tui.core.tower import Tower
 from fsgr_tui.core.training import TrainSpec

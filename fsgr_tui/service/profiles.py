@@ -13,7 +13,7 @@ from platformdirs import user_config_path
 
 from fsgr_tui.core.errors import BadRequest, did_you_mean
 from fsgr_tui.core.language import mark, tr
-from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_profile import Profile
 from fsgr_tui.core.units import printable
 
 PROFILES_VARIABLE = "FSGR_TUI_PROFILES"

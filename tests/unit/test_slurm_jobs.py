@@ -14,10 +14,11 @@ from fsgr_tui.core import slurm_job
 from fsgr_tui.core.errors import BadRequest, MachineCannot
 from fsgr_tui.core.job import Cause, JobProgress, JobStatus
 from fsgr_tui.core.slurm import AccountRow, QueueRow, parse_state
-from fsgr_tui.core.slurm_facts import cluster_of, fitted, parse_config, parse_nodes
+from fsgr_tui.core.slurm_facts import cluster_of, parse_config, parse_nodes
+from fsgr_tui.core.slurm_fit import fitted
 from fsgr_tui.core.slurm_job import GRACE_S, Part, Seen, Submission, standing
 from fsgr_tui.core.slurm_parts import combined, part_rows
-from fsgr_tui.core.slurm_script import Profile
+from fsgr_tui.core.slurm_profile import Profile
 from fsgr_tui.core.slurm_turns import STALLED_TURNS, after_run, fruitless, reached, stalled
 from fsgr_tui.jobs.folder import RunFolder, new_run
 from fsgr_tui.jobs.slurm import commands, queue

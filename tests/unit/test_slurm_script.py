@@ -8,16 +8,8 @@ import msgspec
 import pytest
 
 from fsgr_tui.core.errors import BadRequest
-from fsgr_tui.core.slurm_script import (
-    Batch,
-    Profile,
-    job_name,
-    light,
-    on_several_nodes,
-    script,
-    suggested_time_s,
-    torchrun_words,
-)
+from fsgr_tui.core.slurm_profile import Profile, light, suggested_time_s
+from fsgr_tui.core.slurm_script import Batch, job_name, on_several_nodes, script, torchrun_words
 from fsgr_tui.core.units import Estimate
 from fsgr_tui.service.profiles import EXAMPLE, read_profile
 

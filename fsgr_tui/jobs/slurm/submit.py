@@ -17,7 +17,8 @@ from fsgr_tui.core.job import JobSpec, JobStatus
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.slurm import parse_submitted
 from fsgr_tui.core.slurm_job import Part, Submission
-from fsgr_tui.core.slurm_script import Batch, Profile, job_name, script
+from fsgr_tui.core.slurm_profile import Profile
+from fsgr_tui.core.slurm_script import Batch, job_name, script
 from fsgr_tui.core.units import Estimate
 from fsgr_tui.jobs import life
 from fsgr_tui.jobs.child_spec import set_resume, spec_of
