@@ -136,7 +136,10 @@ async def test_a_place_that_was_left_shows_what_changed_in_the_meantime():
         await until(pilot, lambda: _paper(app) == Color.parse(THEME.panel))
         strips = app.screen._compositor.render_strips()
         assert not any(
-            _bright(segment.style) for strip in strips for segment in strip if segment.style and not segment.style.reverse
+            _bright(segment.style)
+            for strip in strips
+            for segment in strip
+            if segment.style and not segment.style.reverse
         )
 
 
