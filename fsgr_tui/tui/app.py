@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from textual import work
 from textual.app import App, SystemCommand
-from textual.binding import ActiveBinding, Binding, BindingType
+from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.message import Message
@@ -23,12 +23,13 @@ from fsgr_tui.core.language import mark, tr, trn
 from fsgr_tui.core.plan import Intent, Plan
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui import breaking
+from fsgr_tui.tui.explaining import help_for, keys_of
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.light import LightFilter
 from fsgr_tui.tui.look import LIGHT, THEME
 from fsgr_tui.tui.plain import AsciiFilter, ColourlessFilter, HarmlessFilter
 from fsgr_tui.tui.remembered import Remembered
-from fsgr_tui.tui.screens.place import Place, own_keys
+from fsgr_tui.tui.screens.place import Place
 from fsgr_tui.tui.screens.plan import PlanPlace
 from fsgr_tui.tui.seen import JobsSeen
 from fsgr_tui.tui.services import Services
@@ -42,12 +43,6 @@ if TYPE_CHECKING:
 
 JOBS_POLL_S = 1.0
 NAMES = ("plan", "run", "jobs", "features", "compare")
-MOVING = (
-    (mark("Tab"), mark("Next panel or field")),
-    (mark("arrows"), mark("Move or scroll in it")),
-    ("^p", mark("All commands by name")),
-    ("^z", mark("Suspend")),
-)
 
 
 class ScreenApp(App[int]):
@@ -135,7 +130,7 @@ class ScreenApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette offers what has a key here, and nothing else."""
-        for shown, active in self._keys_of(screen):
+        for shown, active in keys_of(screen):
             run = partial(self.run_action, active.binding.action, active.node)
             yield SystemCommand(tr(active.binding.description), tr("key {key}", key=shown), run)
 
@@ -175,14 +170,9 @@ class ScreenApp(App[int]):
 
     def action_help(self) -> None:
         """Explain what is in front of the user."""
-        from fsgr_tui.tui.screens.asking import Dialog, Help
-
-        front = self.screen
-        if isinstance(front, (Place, Dialog)):
-            own = [(shown, tr(active.binding.description)) for shown, active in self._keys_of(front)]
-            marked = (*front.MORE_KEYS, *(MOVING if isinstance(front, Place) else ()))
-            keys = (*own, *((tr(key), tr(words)) for key, words in marked))
-            self.push_screen(Help(tr(front.NAME), tr(front.ABOUT), keys))
+        page = help_for(self.screen)
+        if page is not None:
+            self.push_screen(page)
 
     def action_command_palette(self) -> None:
         """Open the palette."""
@@ -190,14 +180,6 @@ class ScreenApp(App[int]):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
-
-    def _keys_of(self, screen: Screen[Any]) -> list[tuple[str, ActiveBinding]]:
-        """What can be done on a screen, and with which keys."""
-        keys: dict[str, tuple[list[str], ActiveBinding]] = {}
-        for active in own_keys(screen):
-            # One line for all keys of an action.
-            keys.setdefault(active.binding.action, ([], active))[0].append(self.get_key_display(active.binding))
-        return [(" ".join(shown), active) for shown, active in keys.values()]
 
     def on_plan_place_planned(self, message: PlanPlace.Planned) -> None:
         """Hand a new plan on."""
