@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 
 import msgspec
-from platformdirs import user_state_path
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import BadRequest, MachineCannot, did_you_mean
@@ -31,6 +30,7 @@ from fsgr_tui.core.language import tr, trn
 from fsgr_tui.core.units import format_duration
 from fsgr_tui.jobs import life, tree
 from fsgr_tui.jobs.processes import Process
+from fsgr_tui.jobs.state import state_dir
 
 RUNS_VARIABLE = "FSGR_TUI_RUNS"
 STEP_VARIABLE = "FSGR_TUI_STEP"
@@ -48,9 +48,9 @@ _LOOK_KEPT_S = 1.0
 
 
 def runs_dir() -> Path:
-    """Where run folders are: $FSGR_TUI_RUNS, else the user's state folder. Always absolute: a job may work elsewhere."""
+    """Where run folders are: $FSGR_TUI_RUNS, else among the user's state. Always absolute: a job may work elsewhere."""
     named = os.environ.get(RUNS_VARIABLE)
-    return Path(named).absolute() if named else user_state_path("fsgr-tui", appauthor=False) / "runs"
+    return Path(named).absolute() if named else state_dir() / "runs"
 
 
 class RunFolder:

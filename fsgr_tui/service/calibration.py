@@ -6,12 +6,10 @@ A plan reads them, so nothing heavy is imported here.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from platformdirs import user_state_path
 
 from fsgr_tui.core.calibration import Calibration, machine_words, read_calibration
 from fsgr_tui.core.errors import MachineCannot
@@ -19,8 +17,7 @@ from fsgr_tui.core.language import tr
 from fsgr_tui.core.machine import Machine
 from fsgr_tui.core.timing import best_gpu
 from fsgr_tui.core.tower import canonical_name
-
-STATE_VARIABLE = "FSGR_TUI_STATE"
+from fsgr_tui.jobs.state import state_dir
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -36,9 +33,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def calibrations_dir() -> Path:
-    """Where calibrations are: in $FSGR_TUI_STATE, else in the user's state folder."""
-    named = os.environ.get(STATE_VARIABLE)
-    return (Path(named) if named else user_state_path("fsgr-tui", appauthor=False)) / "calibrations"
+    """Where calibrations are."""
+    return state_dir() / "calibrations"
 
 
 def kept() -> Kept:

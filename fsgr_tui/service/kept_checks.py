@@ -5,7 +5,6 @@ Both faces check through here, so that the screen knows what a shell has checked
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from platformdirs import user_state_path
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.errors import FoundFaults
 from fsgr_tui.core.files import write_whole
-from fsgr_tui.service.calibration import STATE_VARIABLE
+from fsgr_tui.jobs.state import state_dir
 
 if TYPE_CHECKING:
     from fsgr_tui.features.check import CheckReport, Tell
@@ -79,9 +77,8 @@ class PastCheck:
 
 
 def place() -> Path:
-    """The file that holds them: in $FSGR_TUI_STATE, else in the user's state folder."""
-    named = os.environ.get(STATE_VARIABLE)
-    return (Path(named) if named else user_state_path("fsgr-tui", appauthor=False)) / "checks.json"
+    """The file that holds them."""
+    return state_dir() / "checks.json"
 
 
 def check(request: CheckRequest, tell: Tell | None = None) -> CheckReport:

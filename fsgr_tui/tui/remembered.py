@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from platformdirs import user_state_path
 
 from fsgr_tui.core import jsontext
 from fsgr_tui.core.files import write_whole
 from fsgr_tui.core.plan import Intent
+from fsgr_tui.jobs.state import state_dir
 from fsgr_tui.tui.intent_form import Wanted
 
 THEME_VARIABLE = "FSGR_TUI_THEME"
@@ -55,7 +55,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
 def place() -> Path:
     """The file that holds it."""
-    return user_state_path("fsgr-tui", appauthor=False) / "screen.json"
+    return state_dir() / "screen.json"
 
 
 def load() -> Remembered:

@@ -14,6 +14,7 @@ from fsgr_tui.core.errors import EXIT_FOUND_FAULTS, EXIT_OK
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.plan import Intent
 from fsgr_tui.core.units import printable
+from fsgr_tui.jobs.state import state_dir
 from fsgr_tui.tui.app import ScreenApp
 from fsgr_tui.tui.intent_form import Wanted
 from fsgr_tui.tui.remembered import load
@@ -74,9 +75,7 @@ def run_app(app: ScreenApp) -> int:
 
 
 def _tell_crash(crash: str) -> None:
-    from platformdirs import user_state_path
-
-    folder = user_state_path("fsgr-tui", appauthor=False)
+    folder = state_dir()
     path = folder / time.strftime("crash-%Y%m%d-%H%M%S.log")
     try:
         folder.mkdir(parents=True, exist_ok=True)

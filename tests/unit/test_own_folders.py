@@ -7,6 +7,7 @@ import os
 from fsgr_tui.jobs.folder import runs_dir
 from fsgr_tui.probes.counts import CountMemory
 from fsgr_tui.probes.dataset import probe_split
+from fsgr_tui.service import kept_checks
 from fsgr_tui.service.calibration import calibrations_dir
 from fsgr_tui.tui import remembered
 
@@ -18,5 +19,16 @@ def test_jobs_calibrations_counts_and_the_screens_memory_of_a_test_are_its_own(o
     probe_split(tmp_path, "train2014", CountMemory())
     counts = list(own_runs.parent.glob("cache/fsgr-tui/counts/*.json"))
     assert len(counts) == 1
-    for folder in (runs_dir(), calibrations_dir(), remembered.place()):
+    for folder in (runs_dir(), calibrations_dir(), kept_checks.place(), remembered.place()):
         assert own_runs.parent in folder.parents
+
+
+def test_without_a_folder_of_its_own_all_of_it_is_in_one_state_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("FSGR_TUI_RUNS")
+    monkeypatch.setenv("FSGR_TUI_STATE", str(tmp_path))
+    assert {place.parent for place in (runs_dir(), calibrations_dir(), kept_checks.place(), remembered.place())} == {
+        tmp_path
+    }
+    monkeypatch.delenv("FSGR_TUI_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert remembered.place().parent == runs_dir().parent == tmp_path / "xdg" / "fsgr-tui"

@@ -24,7 +24,7 @@ WANTED = Wanted(Intent(epochs=3), "/data/coco/images", "/data/features")
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("FSGR_TUI_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("FSGR_TUI_THEME", raising=False)
     # The colours of a terminal that shows all of them, whatever the one is that runs the tests.
     monkeypatch.delenv("NO_COLOR", raising=False)
