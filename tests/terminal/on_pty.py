@@ -146,7 +146,7 @@ def environment(home: str, **changes: str | None) -> dict[str, str]:
     }
     env |= {
         "HOME": home,
-        "XDG_STATE_HOME": f"{home}/state",
+        "FSGR_TUI_STATE": f"{home}/state/fsgr-tui",
         "FSGR_TUI_RUNS": f"{home}/runs",
         "TERM": "xterm-256color",
         "LANG": "C.UTF-8",
