@@ -184,7 +184,7 @@ def test_rows_of_a_list_and_its_headings():
 @pytest.mark.parametrize(
     "phase",
     [
-        *event_words._PHASES, "epoch 2 of 20", "epoch 3", "self-critical epoch 1 of 5", "captions, beam 5", "2 of 8: encode",
+        *sorted(event_words._PHASES), "epoch 2 of 20", "epoch 3", "self-critical epoch 1 of 5", "captions, beam 5", "2 of 8: encode",
         "5 of 8: decode with all workers",
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from fsgr_tui.tui.widgets.rows import Column, Row
 COLUMNS = (
     Column(mark("check"), 14),
     Column(mark("size"), 9),
-    Column(mark("age"), 8),
+    Column(mark("age"), 10),
     Column(mark("file"), keep_end=True),
 )
 

@@ -54,7 +54,7 @@ class ReportPanel(Vertical):
                 Column("", 4),
                 Column(mark("what"), 22),
                 Column(mark("expected"), 36),
-                Column(mark("found"), 200),
+                Column(mark("found"), least=20),
                 Column(mark("detail"), from_width=WIDE_FROM),
             ),
             id="checks",
