@@ -19,6 +19,19 @@ import pytest
 from fsgr_tui.features.build import FeatureBuild
 from fsgr_tui.features.manifest import Manifest
 
+WAITING = ("slurm", "terminal")
+"""Folders whose tests wait for other programs most of their time."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores, since many tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process is left with it at the end."""
+    items.sort(key=lambda item: not any(part in WAITING for part in item.path.parts))
+
 
 def own_folders(parent: Path) -> dict[str, str]:
     """The variables that keep the program away from the user's own folders."""
