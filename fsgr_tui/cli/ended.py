@@ -61,4 +61,7 @@ def tell(status: JobStatus) -> None:
 
 def result(values: dict[str, Any]) -> None:
     """Print any result, a line a value."""
-    text.table([(name.replace("_", " "), printable(str(value))) for name, value in values.items()])
+    # Only a job that ended pays for the import.
+    from fsgr_tui.service import result_words
+
+    text.table(result_words.rows(values))

@@ -100,13 +100,16 @@ def require_joint(path: Path, manifest: Manifest | None) -> Manifest:
     )
 
 
-def remarks_on(manifest: Manifest) -> tuple[str, ...]:
-    """What limits a map of such tokens, as sentences."""
+def remarks_on(manifest: Manifest, text: str) -> tuple[str, ...]:
+    """What limits a map of such tokens towards a text, as sentences."""
     if manifest.weights.startswith("random:"):
         return (tr("The weights are untrained (random), so this map means nothing."),)
     told = [tr("CLIP was trained to match whole pictures: places of such a map are rough, and sometimes reversed.")]
     if manifest.stage == "pre-ln_post" and manifest.pooling != "none":
         told.append(tr("The tokens were averaged before the final LayerNorm, so the cosines are approximate."))
+    if not text.isascii() and manifest.activation == "quick-gelu":
+        # The activation that OpenAI's towers alone have, whatever file they came in.
+        told.append(tr("OpenAI's text encoder learned from English; a text in English says more to it."))
     return tuple(told)
 
 
@@ -146,5 +149,5 @@ def read_direction(space: Path, vector: Path, text: str, manifest: Manifest) -> 
     if not whole:
         raise FoundFaults(tr("{path} holds another model's numbers.", path=vector.parent), tr("Delete that folder."))
     return TextDirection(
-        text, embedding, JointSpace(weight, bias, float(eps), projection), manifest.stage, remarks_on(manifest)
+        text, embedding, JointSpace(weight, bias, float(eps), projection), manifest.stage, remarks_on(manifest, text)
     )

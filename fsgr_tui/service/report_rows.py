@@ -9,6 +9,7 @@ from fsgr_tui.core.event_words import phase_words, unit_words
 from fsgr_tui.core.job import JobProgress, UsageSeen
 from fsgr_tui.core.language import tr
 from fsgr_tui.core.units import Unknown, format_bytes, format_duration, printable
+from fsgr_tui.service import result_words
 from fsgr_tui.service.curves import number
 from fsgr_tui.service.report import JobReport
 
@@ -72,7 +73,7 @@ def how_fast(report: JobReport) -> Rows:
 
 def result_rows(report: JobReport) -> Rows:
     """What it came to: its result, and the last value of each metric."""
-    rows = [(printable(name.replace("_", " ")), printable(str(value))) for name, value in report.status.result.items()]
+    rows = result_words.rows(report.status.result)
     for name, value in report.status.metrics.items():
         rows.append((printable(tr("last {name}", name=name)), tr("not finite") if value is None else number(value)))
     if report.status.refused:

@@ -41,7 +41,7 @@ def refused_words(problem: Problem, field: Field | None) -> Text:
 def ready_words(ready: Ready) -> Text:
     """What would be done, and what it would wait for."""
     order = ready.order
-    parts = [Text(tr("Ready: nothing speaks against it."), GOOD)]
+    parts = [Text(tr("Ready to start; ^t looks for all that would spoil it."), GOOD)]
     if ready.missing is not None:
         parts = [Text(tr("Something is missing now; what it waits for may make it."), WARN)]
     elif ready.prepared is not None:

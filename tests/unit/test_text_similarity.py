@@ -174,6 +174,8 @@ def test_steps_behind_a_stage_are_those_of_the_tower():
 
 def test_what_limits_a_map_is_told():
     trained = {"weights": "openai", "pooling": "average 2x2"}
-    assert len(remarks_on(make_manifest(**trained))) == 1
-    assert "approximate" in remarks_on(make_manifest(**trained, stage="pre-ln_post"))[1]
-    assert len(remarks_on(make_manifest(weights="openai", pooling="none", stage="pre-ln_post"))) == 1
+    assert len(remarks_on(make_manifest(**trained), "a ball")) == 1
+    assert "approximate" in remarks_on(make_manifest(**trained, stage="pre-ln_post"), "a ball")[1]
+    assert len(remarks_on(make_manifest(weights="openai", pooling="none", stage="pre-ln_post"), "a ball")) == 1
+    assert "English" in remarks_on(make_manifest(**trained, activation="quick-gelu"), "红色的球")[-1]
+    assert len(remarks_on(make_manifest(**trained, activation="gelu"), "红色的球")) == 1

@@ -51,7 +51,7 @@ class RunPlace(Place):
         Binding("ctrl+s", "start", mark("Start")),
         Binding("ctrl+t,p", "preflight", mark("Preflight")),
         Binding("ctrl+y,c", "copy", mark("Copy")),
-        Binding("ctrl+g,g", "queue", mark("Queue")),
+        Binding("ctrl+g,g", "queue", mark("See queue")),
         Binding("ctrl+r", "fill_again", mark("Fill in from the plan")),
         Binding("enter", "go_back_in", mark("Into the form"), show=False),
         Binding("tab", "go_in(1)", mark("Into the form"), show=False),

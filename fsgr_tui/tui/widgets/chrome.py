@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
-EVERYWHERE = ("enlarge", "help", "quit", "command_palette")
+EVERYWHERE = ("enlarge", "let_go", "help", "quit", "command_palette")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
+from textual.widgets.data_table import RowKey
 
 from fsgr_tui.core.language import tr
 from fsgr_tui.tui.format import cut, cut_left
@@ -97,7 +98,9 @@ class Rows(DataTable[Text]):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Tell which row the cursor is on."""
         event.stop()
-        key = event.row_key.value or ""
+        # A table that was emptied in the meantime tells of no row.
+        named: RowKey | None = event.row_key
+        key = (named.value if named is not None else None) or ""
         if key and key != self._chosen:
             self._chosen, self._awaited = key, ""
             self.post_message(self.Chosen(self, key))
