@@ -71,5 +71,5 @@ def did_you_mean(name: str, known: list[str], limit: int = 5) -> str:
     from difflib import get_close_matches
 
     by_lower = {candidate.lower(): candidate for candidate in known}
-    near = [by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)]
+    near = [by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.6)]
     return tr("Did you mean {names}?", names=", ".join(near)) if near else ""

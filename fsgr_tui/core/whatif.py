@@ -15,6 +15,10 @@ from fsgr_tui.core.units import GIB, Unknown, format_bytes, format_gib, parse_si
 NO_GPU = "none"
 
 
+MEANT_AS_BYTES = 10**6
+"""A number without a unit below this is taken for a forgotten unit: nobody plans for less than a megabyte."""
+
+
 class WhatIf(msgspec.Struct, frozen=True):
     """What is given instead of read; everything empty for this machine as it is.
 
@@ -82,6 +86,8 @@ class WhatIf(msgspec.Struct, frozen=True):
                 raise BadRequest(f"{flag} {problem.what}", problem.fix) from None
             if flag == "--vram" and known < GIB // 4:
                 raise BadRequest(tr("--vram {size} is less than any GPU has.", size=size), tr("Write it like 24GB."))
+            if size.strip().isdigit() and known < MEANT_AS_BYTES:
+                raise BadRequest(tr("{flag} {size} is {size} bytes.", flag=flag, size=size), tr("Write it like 80GB."))
         _ = self.words
         return self
 

@@ -121,6 +121,7 @@ def test_a_machine_without_its_gpu_is_simulated_too():
     [
         (WhatIf(vram="much"), "--vram 'much' is not a size"),
         (WhatIf(vram="24"), "less than any GPU has"),
+        (WhatIf(disk_free="8"), "--disk-free 8 is 8 bytes"),
         (WhatIf(disk_free="80QB"), "--disk-free '80QB' is not a size"),
         (WhatIf(dataset="coco2041"), "Did you mean"),
         (WhatIf(gpu="none", vram="8GB"), "Leave one of them out"),

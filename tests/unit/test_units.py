@@ -92,6 +92,7 @@ def test_json_with_a_name_that_is_no_utf8_gives_the_true_path_back():
 def test_near_names_are_offered_whatever_their_case():
     assert "ViT-B-16" in did_you_mean("vit-b-17", ["ViT-B-16", "RN50"])
     assert did_you_mean("xyz", ["ViT-B-16"]) == ""
+    assert did_you_mean("frob", ["jobs", "plan"]) == ""
 
 
 def test_a_long_list_is_cut_with_a_mark_and_a_short_one_is_whole():
