@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def test_an_array_with_one_task_killed_and_requeued_and_a_failed_node_gives_a_wh
     status = until(run, lambda status: status.ended_for_good)
     assert (status.state, status.exit_code, status.cause) == ("done", 0, None), status
     assert [(part.state, part.attempt) for part in status.parts] == [("done", 2), ("done", 2), ("done", 1), ("done", 1)]
-    assert "were finished before" in second.events.read_text()
+    # The second turn took over what the first had finished, which may be all of it when the requeue came late.
+    assert re.search("were finished before|is complete already", second.events.read_text())
     assert "good" in member(run, "check").log.read_text()
     assert status.result["images"] == IMAGES
     assert is_whole(output, many)

@@ -66,6 +66,13 @@ class Tmux:
             time.sleep(0.2)
         raise AssertionError(f"{words} did not come; the last was\n{self.shown()}")
 
+    def wait_for_line(self, *words: str) -> None:
+        """Wait until one line of the screen has all of these words."""
+        until = time.monotonic() + PATIENCE_S
+        while not any(all(word in line for word in words) for line in self.shown().splitlines()):
+            assert time.monotonic() < until, f"no line has {words}; the last was\n{self.shown()}"
+            time.sleep(0.2)
+
     def press_until(self, key: str, *words: str) -> str:
         """A key, and what it leads to."""
         self.press(key)
