@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual import events
+from textual.app import App
 
 from fsgr_tui.cli import train as train_cli
 from fsgr_tui.cli.extract import command as extract_command
@@ -28,7 +30,7 @@ from fsgr_tui.tui.run_fields import (
     texts_for,
 )
 from fsgr_tui.tui.widgets.command import wrapped
-from fsgr_tui.tui.widgets.form import field_of
+from fsgr_tui.tui.widgets.form import Field, Form, field_of
 from tests.fakes import screen as fakes
 
 TEXTS = texts_for(fakes.plan(), fakes.FEATURES, 8)
@@ -360,3 +362,23 @@ def test_a_real_fault_of_a_training_finds_its_field(annotated, changes, field):
     with pytest.raises(Problem) as caught:
         training.prepare(order_for(texts).request)
     assert field_at(texts, caught) == field
+
+
+async def test_keys_that_come_in_one_piece_are_answered_in_their_order():
+    """As over a slow line: all of them are there before the first is answered."""
+
+    class Forms(App[None]):
+        def compose(self):
+            yield Form(
+                (Field("epochs", "epochs", ""), Field("way", "way", "", ("a", "b")), Field("batch", "batch", "")),
+                {"epochs": "20", "batch": "64"},
+            )
+
+    async with Forms().run_test() as pilot:
+        form = pilot.app.query_one(Form)
+        form.enter("epochs")
+        await pilot.pause()
+        for key in ("ctrl+u", "4", "5", "down", "down", "ctrl+u", "9"):
+            pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause(0.3)
+        assert form.values == {"epochs": "45", "way": "a", "batch": "9"}

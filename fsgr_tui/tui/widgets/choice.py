@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from fsgr_tui.core.language import tr
 from fsgr_tui.tui.format import DIM, WAY_B
+from fsgr_tui.tui.widgets.in_order import answer
 from fsgr_tui.tui.widgets.words import Words
 
 
@@ -44,6 +46,11 @@ class Choice(Words, can_focus=True):
         if value in self._values:
             self._at = self._values.index(value)
             self._redraw()
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Enter is the form's, which would come too late.
+        if event.key != "enter" or not self.has_focus:
+            await answer(self, event)
 
     def on_mount(self) -> None:
         """Draw."""

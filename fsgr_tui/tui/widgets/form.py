@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -21,6 +21,7 @@ from fsgr_tui.core.language import mark, tr
 from fsgr_tui.core.units import printable
 from fsgr_tui.tui.format import BAD, DIM
 from fsgr_tui.tui.widgets.choice import Choice
+from fsgr_tui.tui.widgets.in_order import answer
 from fsgr_tui.tui.widgets.words import Words
 
 
@@ -151,6 +152,14 @@ class Form(VerticalScroll, can_focus=False):
         self.post_message(self.Entered())
 
 
+class _TextField(Input):
+    """An input whose letters stay behind the keys that came before them."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not event.is_printable or self.screen.focused is not self:
+            await answer(self, event)
+
+
 class _FieldRow(Vertical):
     """Label, editor, and the fault below."""
 
@@ -161,7 +170,9 @@ class _FieldRow(Vertical):
         self._editor = (
             Choice(field.values, value)
             if field.values
-            else Input(value, placeholder=tr(field.hint) if field.hint else "", compact=True, select_on_focus=False)
+            else _TextField(
+                value, placeholder=tr(field.hint) if field.hint else "", compact=True, select_on_focus=False
+            )
         )
         if isinstance(self._editor, Input):
             # A blinking cursor would send bytes for ever.
